@@ -1,0 +1,3 @@
+//! The configuration: text in, a `Config` that cannot be wrong out. PURE: no files, no clock.
+mod types;
+pub use types::*;

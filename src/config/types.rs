@@ -1,0 +1,247 @@
+//! A configuration that is right by construction: only `parse` makes one.
+
+use crate::vocabulary::{NodeId, ServiceId};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole of `/etc/diehard.conf`: the same on every node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[node NAME]`, in the order of `NodeId`.
+    pub nodes: Vec<Node>,
+    /// `[service NAME]`, in the order of `ServiceId`.
+    pub services: Vec<Service>,
+    /// `[check NAME]`, in the order of the file.
+    pub checks: Vec<Check>,
+}
+
+/// `[cluster]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Bound into every packet's authentication. 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// The cluster's secret; default `/etc/diehard.key`.
+    pub key_file: PathBuf,
+    /// UDP; default 694 (IANA ha-cluster).
+    pub port: u16,
+    /// T; default 100 ms, 10 ms to 10 s.
+    pub hello_interval: Duration,
+    /// «More than this many» unanswered; default 3, 1 to 20.
+    pub hello_misses: u32,
+    /// p; default auto.
+    pub probe_interval: ProbeInterval,
+    /// Who may serve; default auto.
+    pub quorum: Quorum,
+    /// Addresses on the external LAN that tell a cut from a death; default none.
+    pub arbiter: Vec<Ipv4Addr>,
+    /// Default auto.
+    pub failback: Failback,
+    /// How long a returned node must be stable; default 5 s.
+    pub failback_delay: Duration,
+    /// How long a cold start waits for others before it touches services that are not its own; default 10 s.
+    pub startup_wait: Duration,
+    /// Time limit of `start` and `stop`; default 30 s.
+    pub script_timeout: Duration,
+    /// How long a TERM waits for the hand-over before it leaves all the same; default 30 s.
+    pub stop_timeout: Duration,
+    /// How long a failed start keeps a node from that service; default 10 min.
+    pub forget: Duration,
+    /// The kernel drops an alias by itself after this; default 2 s, at least 1 s.
+    pub valid_lft: Duration,
+    /// Announce every held address again this often; default 60 s; 0 = never.
+    pub arp_refresh: Duration,
+    /// What to do where a stranger goes on answering; default wait.
+    pub on_conflict: OnConflict,
+    /// Run with a hello interval that this machine cannot keep safely (L8); default no.
+    pub force_interval: bool,
+}
+
+/// `probe_interval`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeInterval {
+    /// T/8, down to T/16 where measured lateness allows it.
+    Auto,
+    /// T/8 always.
+    Eighth,
+    /// T/16 always.
+    Sixteenth,
+}
+
+/// `quorum` (protocol.md, Q)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// More than half; half or fewer only with an arbiter's answer, or where none is configured.
+    Auto,
+    /// More than half or nothing.
+    Majority,
+    /// Whoever reaches an arbiter.
+    Arbiter,
+    /// Whoever lives.
+    None,
+}
+
+/// `failback`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failback {
+    /// A returned node gets its services back by itself.
+    Auto,
+    /// Only by `diehard failback`.
+    Manual,
+}
+
+/// `on_conflict` (F2)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Wait until the stranger stops.
+    Wait,
+    /// Take the address all the same, loudly.
+    Force,
+}
+
+/// `[node NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// From the internal address.
+    pub id: NodeId,
+    /// 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// Unique; the highest live one is the controller. 1 to 65535.
+    pub priority: u16,
+    /// Relative; default 1.0. 0: a member that never serves.
+    pub capacity: f64,
+    /// The cluster's own LAN: always with an address.
+    pub internal: Interface,
+    /// The LAN of the clients.
+    pub external: Interface,
+}
+
+/// `DEVICE [ADDRESS/PREFIX]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// 1–15 bytes.
+    pub device: String,
+    /// The node's own fixed address there.
+    pub address: Option<Prefixed<Ipv4Addr>>,
+}
+
+/// `ADDRESS/PREFIX`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefixed<A> {
+    /// The host's address.
+    pub address: A,
+    /// Length of the network part in bits.
+    pub prefix: u8,
+}
+
+/// `[service NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// From the name.
+    pub id: ServiceId,
+    /// 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// Where it belongs; `None`: `any`.
+    pub home: Option<NodeId>,
+    /// At least one; no two services share one.
+    pub addresses: Vec<Prefixed<IpAddr>>,
+    /// Relative; default 1.0, more than 0.
+    pub weight: f64,
+    /// Command line; `None`: the server runs anyway.
+    pub start: Option<String>,
+    /// Command line.
+    pub stop: Option<String>,
+    /// `default via GATEWAY`: a route that comes and goes with the address.
+    pub route: Option<Ipv4Addr>,
+}
+
+/// `[check NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// What a failure concerns.
+    pub scope: CheckScope,
+    /// What it looks at.
+    pub kind: CheckKind,
+    /// URL, address, path or command, as the kind wants it.
+    pub target: String,
+    /// Default 1 s.
+    pub interval: Duration,
+    /// Default 500 ms, less than the interval or equal.
+    pub timeout: Duration,
+    /// Failures in a row before it counts as failed; default 3.
+    pub fail: u32,
+    /// Successes in a row before it counts as well again; default 2.
+    pub rise: u32,
+    /// Steps, in order; default `alert`.
+    pub policy: Vec<PolicyStep>,
+}
+
+/// What a check's failure concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckScope {
+    /// `service = NAME`
+    Service(ServiceId),
+    /// `service = node`
+    Node,
+}
+
+/// `type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CheckKind {
+    Http,
+    Tcp,
+    Process,
+    Script,
+    Link,
+    Gateway,
+    Disk,
+    Memory,
+    Load,
+}
+
+/// One step of `policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyStep {
+    /// Say so.
+    Alert,
+    /// `restart:TIMES/WINDOW`: here, at most so often in that time.
+    Restart {
+        /// How often.
+        times: u32,
+        /// In which time.
+        window: Duration,
+    },
+    /// This service to the best other node.
+    Move,
+    /// The whole node gives everything away.
+    Standby,
+    /// Restart the machine.
+    Reboot,
+}
+
+impl Config {
+    /// The node with this identity.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// The node with this name.
+    pub fn node_named(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The service with this identity.
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.services.iter().find(|service| service.id == id)
+    }
+
+    /// The service with this name.
+    pub fn service_named(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+}

@@ -1,0 +1,151 @@
+//! All that the controller can ask of the world.
+
+use super::input::{Action, Record};
+use crate::vocabulary::{Epoch, Incarnation, Instant, NodeId, ServiceId};
+use crate::wire::Packet;
+use std::time::Duration;
+
+/// Something that the world shall do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A datagram. A full channel drops it and counts: the protocol repeats what matters.
+    Send {
+        /// To whom.
+        to: Destination,
+        /// Over which links.
+        links: Links,
+        /// What.
+        packet: Packet,
+    },
+    /// The wanted set of addresses: these services' aliases are up until then, all others of ours are
+    /// not. The newest replaces all before. The faker drops them at `until` by itself (L6).
+    Serve {
+        /// In the order of `ServiceId`.
+        services: Vec<ServiceId>,
+        /// End of the lease less its margin.
+        until: Instant,
+    },
+    /// Gratuitous ARP, request and reply, once, for every address of this service, if it is still up.
+    Announce {
+        /// Which.
+        service: ServiceId,
+    },
+    /// ARP-probe (RFC 5227) every address of this service once; answers come as `Input::Claimed`.
+    Probe {
+        /// Which.
+        service: ServiceId,
+    },
+    /// Run a command. The answer is `Input::Ran`; a service without that command answers `ok` at once.
+    /// A bounded queue; a refusal is answered as failed.
+    Run {
+        /// Which service.
+        service: ServiceId,
+        /// Which command.
+        action: Action,
+        /// Repeated in the answer.
+        token: u64,
+    },
+    /// Write to disk, with fsync. The answer is `Input::Stored`. The newest replaces those that wait
+    /// (and answers for them).
+    Store {
+        /// What.
+        record: Box<Record>,
+        /// Repeated in the answer; grows.
+        token: u64,
+    },
+    /// The answer to an operator's request on this node.
+    Answer {
+        /// Of the input.
+        id: u64,
+        /// Done (or begun), or why not.
+        result: Result<(), String>,
+    },
+    /// Something that people should know: a line in the log.
+    Event(Event),
+    /// This node rejoins as a new life (J3): the world stamps this incarnation from now on and persists it.
+    Reborn(Incarnation),
+    /// The orderly leave is complete: nothing is held, everybody was told.
+    Left,
+}
+
+/// To whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Unicast.
+    Node(NodeId),
+    /// Broadcast.
+    All,
+}
+
+/// Over which links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// The internal one alone.
+    Internal,
+    /// Both.
+    All,
+}
+
+/// What happened, for people. Each transition once, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Event {
+    Booted { incarnation: Incarnation },
+    Suspected { node: NodeId, why: Why },
+    Cleared { node: NodeId, why: Why },
+    Down { node: NodeId, incarnation: Incarnation, after: Duration },
+    Elected { epoch: Epoch },
+    Following { controller: NodeId, epoch: Epoch },
+    ControllerLost { controller: NodeId },
+    Joined { node: NodeId, incarnation: Incarnation },
+    Left { node: NodeId },
+    Committed { epoch: Epoch },
+    Taken { service: ServiceId, from: Option<NodeId> },
+    Released { service: ServiceId, why: Why },
+    MoveBegan { service: ServiceId, from: NodeId, to: NodeId, why: Why },
+    MoveDone { service: ServiceId, to: NodeId },
+    MoveAborted { service: ServiceId, to: NodeId, why: Why },
+    Assigned { service: ServiceId, from: Option<NodeId>, to: Option<NodeId>, why: Why },
+    Blocked { service: ServiceId, mac: [u8; 6] },
+    Rival { service: ServiceId, mac: [u8; 6] },
+    StartFailed { service: ServiceId },
+    LeaseLost,
+    LeaseGained { epoch: Epoch },
+    QuorumLost,
+    WentAlone { lineage: u64 },
+    Merged { winner: NodeId },
+    Late { by: Duration },
+    Link { role: crate::vocabulary::LinkRole, up: bool },
+    PathFault { node: NodeId },
+    Reborn { incarnation: Incarnation },
+    StoreFailed,
+    Reloaded,
+    Leaving,
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Why {
+    HelloOverdue,
+    HelloUnanswered,
+    RollCallAbsent,
+    FailDown,
+    Heard,
+    Witness,
+    HolderDown,
+    HolderReleased,
+    LeaseEnded,
+    StateChanged,
+    HandedOver,
+    Failback,
+    Balance,
+    Operator,
+    Standby,
+    Leaving,
+    StartFailed,
+    TimedOut,
+    ExternalLink,
+    ColdStart,
+    Resigned,
+}

@@ -1,0 +1,121 @@
+//! All that can happen to the controller.
+
+use crate::config::Config;
+use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId};
+use crate::wire::{Command, Header, Packet, State};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened in the world.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An authentic packet of this cluster, past the replay window, not from this node.
+    Packet {
+        /// Its header. `header.link` is the sender's link; packets never cross from one LAN to the other.
+        header: Header,
+        /// Its content.
+        packet: Packet,
+    },
+    /// The aliases that are up after the faker compared the wanted set with the kernel. Sent after every
+    /// change, whoever made it.
+    Present(Vec<ServiceId>),
+    /// Somebody outside answered a probe for one of this service's addresses, or announced it.
+    Claimed {
+        /// Whose address.
+        service: ServiceId,
+        /// The stranger's hardware address.
+        mac: [u8; 6],
+    },
+    /// A `start` or `stop` command ended.
+    Ran {
+        /// Which service.
+        service: ServiceId,
+        /// Which command.
+        action: Action,
+        /// Of the effect.
+        token: u64,
+        /// Exit 0 in time.
+        ok: bool,
+    },
+    /// A record is on the disk, or could not be written.
+    Stored {
+        /// Of the effect.
+        token: u64,
+        /// Was it?
+        ok: bool,
+    },
+    /// Carrier or administrative state of a link changed.
+    Link {
+        /// Which.
+        role: LinkRole,
+        /// Does it carry?
+        up: bool,
+    },
+    /// A send failed for a local reason (EPERM, ENETDOWN, ENOBUFS): own fault, no silence of others.
+    SendFailed {
+        /// On which link.
+        role: LinkRole,
+    },
+    /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
+    /// been handed in; what expired has not been acted on yet.
+    Late {
+        /// By how much.
+        by: Duration,
+    },
+    /// Measured lateness of this machine's heartbeat thread, worst of the last 10 s (L8).
+    Lateness(Duration),
+    /// An operator on this node wants something.
+    Command {
+        /// Unique in this life; repeated in the answer.
+        id: u64,
+        /// What.
+        command: Command,
+    },
+    /// The configuration changed.
+    Reload(Arc<Config>),
+    /// Leave in order: services handed over first (J2). Ends with `Effect::Left`.
+    Stop,
+}
+
+/// Which of a service's commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// `start`
+    Start,
+    /// `stop`
+    Stop,
+}
+
+/// What a node must not forget when it dies (S1, Q1, E5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The life that wrote it.
+    pub incarnation: Incarnation,
+    /// The newest term voted for.
+    pub voted: crate::vocabulary::Term,
+    /// The newest committed state.
+    pub committed: Option<State>,
+    /// The newest proposal stored, if newer than that.
+    pub proposed: Option<State>,
+}
+
+impl Record {
+    /// The epoch of the newest state in it.
+    pub fn newest(&self) -> Epoch {
+        let epoch = |state: &Option<State>| state.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        epoch(&self.committed).max(epoch(&self.proposed))
+    }
+}
+
+/// Who a controller is at its start.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// This node.
+    pub id: NodeId,
+    /// This life.
+    pub incarnation: Incarnation,
+    /// What an earlier life left.
+    pub record: Option<Record>,
+    /// For lineages, nonces and jitter: all the randomness that the controller gets.
+    pub seed: u64,
+}

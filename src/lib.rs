@@ -1,0 +1,5 @@
+//! Diehard: N ordinary Linux servers as one self-healing cluster. See ARCHITECTURE.md.
+pub mod config;
+pub mod controller;
+pub mod vocabulary;
+pub mod wire;

@@ -1,0 +1,97 @@
+//! The cluster's state: one small value, written by the controller alone (design.md, section 4).
+
+use crate::vocabulary::{Epoch, Incarnation, NodeId, ServiceId};
+use std::time::Duration;
+
+/// What a majority agreed on. The paper's *table of state of fake* is `table`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Orders all states of a lineage.
+    pub epoch: Epoch,
+    /// Changes when a minority goes on alone (M); 0 only before any state.
+    pub lineage: u64,
+    /// T of the whole cluster; the file's value takes effect through a new version.
+    pub hello_interval: Duration,
+    /// p = T ÷ this: 8 or 16.
+    pub probe_divisor: u8,
+    /// No automatic moves.
+    pub frozen: bool,
+    /// In the order of `NodeId`: the ring.
+    pub members: Vec<Member>,
+    /// In the order of `ServiceId`.
+    pub table: Vec<Slot>,
+}
+
+/// A node that takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub id: NodeId,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Takes no services: the operator said so.
+    pub standby: bool,
+    /// Takes no services: it is on its way out.
+    pub leaving: bool,
+}
+
+/// Who serves one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Which.
+    pub service: ServiceId,
+    /// Who; `None`: nobody can.
+    pub holder: Option<NodeId>,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// The step of a service's move (protocol.md, H).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// At its holder.
+    Held,
+    /// The holder serves; `to` starts it (H1).
+    Prepare {
+        /// The new holder.
+        to: NodeId,
+    },
+    /// The holder hands over to `to` (H2, H3).
+    Handover {
+        /// The new holder.
+        to: NodeId,
+    },
+    /// A handover was given up: nobody new serves before `to` has acknowledged (H4).
+    Abort {
+        /// Who was to have it.
+        to: NodeId,
+    },
+    /// Failed on every node that may serve it: nobody tries before `forget` has passed.
+    Failed,
+}
+
+impl State {
+    /// The member with this identity.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    /// The slot of this service.
+    pub fn slot(&self, service: ServiceId) -> Option<&Slot> {
+        self.table.iter().find(|slot| slot.service == service)
+    }
+
+    /// The neighbour after `id` in the ring; `None` if `id` is no member or alone.
+    pub fn right_of(&self, id: NodeId) -> Option<NodeId> {
+        let at = self.members.iter().position(|member| member.id == id)?;
+        let right = self.members[(at + 1) % self.members.len()].id;
+        (right != id).then_some(right)
+    }
+
+    /// The neighbour before `id` in the ring; `None` if `id` is no member or alone.
+    pub fn left_of(&self, id: NodeId) -> Option<NodeId> {
+        let at = self.members.iter().position(|member| member.id == id)?;
+        let left = self.members[(at + self.members.len() - 1) % self.members.len()].id;
+        (left != id).then_some(left)
+    }
+}
