@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod golden;
+mod manual;
 mod property;
 
 const SHIPPED: &str = include_str!("../../etc/diehard.conf");

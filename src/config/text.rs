@@ -186,7 +186,6 @@ fn tokenizer() -> Ini {
     let mut rules = IniDefault::default();
     rules.case_sensitive = true;
     rules.enable_inline_comments = false;
-    rules.comment_symbols = Vec::new();
     rules.delimiters = vec!['='];
     Ini::new_from_defaults(rules)
 }
