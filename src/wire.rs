@@ -3,8 +3,10 @@
 mod arp;
 mod neighbour;
 mod packet;
+mod replay;
 mod state;
 pub use arp::*;
 pub use neighbour::*;
 pub use packet::*;
+pub use replay::*;
 pub use state::*;
