@@ -6,6 +6,10 @@
 //! nothing but its counter (P7).
 mod arp;
 mod codec;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod golden;
 mod neighbour;
 mod packet;
 mod replay;
