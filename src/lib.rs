@@ -1,5 +1,7 @@
 //! Diehard: N ordinary Linux servers as one self-healing cluster. See ARCHITECTURE.md.
 pub mod config;
 pub mod controller;
+#[cfg(test)]
+mod tidy;
 pub mod vocabulary;
 pub mod wire;
