@@ -196,7 +196,9 @@ impl Controller {
 
     /// Raises a suspicion: everything that follows happens at once, so that no step waits for another.
     pub(super) fn suspect(&mut self, now: Instant, node: NodeId, why: Why) {
-        let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)).copied() else { return };
+        let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)).copied() else {
+            return;
+        };
         if node == self.me || !self.is_member() {
             return;
         }
@@ -309,7 +311,14 @@ impl Controller {
     }
 
     /// D3, D4: somebody suspects `suspect`.
-    pub(super) fn on_suspect(&mut self, now: Instant, header: &Header, suspect: NodeId, life: Incarnation, nonce: u64) {
+    pub(super) fn on_suspect(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        suspect: NodeId,
+        life: Incarnation,
+        nonce: u64,
+    ) {
         if !self.is_member() {
             return;
         }

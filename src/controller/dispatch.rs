@@ -30,7 +30,8 @@ impl Controller {
 
     /// The highest life of that node that this one knows.
     fn known_life(&self, node: NodeId) -> Option<Incarnation> {
-        let member = self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
+        let member =
+            self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
         member.max(self.peers.get(&node).map(|peer| peer.incarnation))
     }
 
@@ -87,7 +88,7 @@ impl Controller {
         match packet {
             Packet::Hello { nonce } => self.tell_on(from, header.link, Packet::HelloAck { nonce }),
             Packet::HelloAck { .. } => {}
-            Packet::Beat { number, members, priority } => self.on_beat(now, header, number, (members, priority)),
+            Packet::Beat { number, .. } => self.on_beat(now, header, number),
             Packet::BeatAck { number, nonce, report } => {
                 self.on_beat_ack(now, header, number, nonce, report, None);
             }

@@ -11,8 +11,6 @@ pub(super) struct Following {
     pub beat_at: Instant,
     /// Number of that beat.
     pub number: u64,
-    /// (members, priority): its weight in a merge (M1).
-    pub rank: (u16, u16),
     /// It resigned in favour of this node.
     pub heir: Option<NodeId>,
 }
@@ -27,7 +25,7 @@ pub(super) struct Lease {
     /// When it was renewed last.
     renewed: Instant,
     /// When to ask again unless it is renewed before.
-    next_ask: Instant,
+    pub next_ask: Instant,
     /// Nonces of requests that may still be answered, with the times of their sending.
     requests: VecDeque<(u64, Instant)>,
     /// Was it valid when last looked at? For the log.
@@ -123,7 +121,7 @@ impl Controller {
     }
 
     /// L2.
-    pub(super) fn on_beat(&mut self, now: Instant, header: &Header, number: u64, rank: (u16, u16)) {
+    pub(super) fn on_beat(&mut self, now: Instant, header: &Header, number: u64) {
         let term = header.epoch.term;
         if term.author != header.from {
             return;
@@ -150,7 +148,7 @@ impl Controller {
                 self.promise = Promise { term, until };
             }
             self.follow(now, header.epoch);
-            self.following = Some(Following { term, beat_at: now, number, rank, heir: None });
+            self.following = Some(Following { term, beat_at: now, number, heir: None });
         }
         // Behind: ask all the same; the answer is the state (L7).
         let nonce = self.request(now);
@@ -161,7 +159,14 @@ impl Controller {
     }
 
     /// L5: the lease counts from the own sending of the request that is granted, never from receipt.
-    pub(super) fn on_grant(&mut self, now: Instant, from: NodeId, epoch: Epoch, nonce: u64, remaining: Duration) {
+    pub(super) fn on_grant(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        epoch: Epoch,
+        nonce: u64,
+        remaining: Duration,
+    ) {
         let sent = self.lease.requests.iter().find(|(asked, _)| *asked == nonce).map(|(_, sent)| *sent);
         let Some(sent) = sent else { return };
         self.commit_if_proved(now, epoch);
@@ -215,8 +220,7 @@ impl Controller {
     pub(super) fn follow(&mut self, now: Instant, epoch: Epoch) {
         let term = epoch.term;
         if self.following.as_ref().is_none_or(|following| following.term != term) {
-            let rank = (0, self.priority(term.author));
-            self.following = Some(Following { term, beat_at: now, number: 0, rank, heir: None });
+            self.following = Some(Following { term, beat_at: now, number: 0, heir: None });
             self.event(Event::Following { controller: term.author, epoch });
         }
     }
@@ -227,11 +231,7 @@ impl Controller {
         let (controller, number) = (following.term.author, following.number);
         let nonce = self.request(now);
         let report = self.report(now);
-        self.send(
-            Destination::Node(controller),
-            Links::Internal,
-            Packet::BeatAck { number, nonce, report },
-        );
+        self.send(Destination::Node(controller), Links::Internal, Packet::BeatAck { number, nonce, report });
         self.lease.next_ask = self.lease.next_ask.min(now + self.timing.p);
     }
 }

@@ -58,7 +58,8 @@ impl Controller {
                 }
             }
         }
-        let healing = self.links.values().filter_map(|link| link.failing).map(|since| since + self.timing.t * 3);
+        let healing =
+            self.links.values().filter_map(|link| link.failing).map(|since| since + self.timing.t * 3);
         let commands = self.commands.iter().map(|command| command.next_send);
         healing.chain(commands).min().map_or(next, |at| next.min(at))
     }
@@ -93,7 +94,8 @@ impl Controller {
 
     fn boot_word(&self, now: Instant) -> Boot {
         let remembers = self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
-        let standby = self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
+        let standby =
+            self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
         Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }
     }
 
@@ -226,9 +228,10 @@ impl Controller {
                 self.tell(header.from, Packet::BeatAck { number, nonce, report });
             }
             Packet::Nack { known: Some(known), .. } => {
-                let outranked = self.boot.outranked.is_some_and(|(by, at)| {
-                    by == header.from && now.since(at) <= self.timing.t * 2
-                });
+                let outranked = self
+                    .boot
+                    .outranked
+                    .is_some_and(|(by, at)| by == header.from && now.since(at) <= self.timing.t * 2);
                 if outranked && known >= self.incarnation {
                     self.event(Event::Merged { winner: header.from });
                     self.rejoin(now, Some(known));
@@ -268,17 +271,22 @@ impl Controller {
         if self.gone {
             return;
         }
-        let named = self.committed.as_ref().is_some_and(|state| {
-            self.is_member() && state.table.iter().any(|slot| self.concerns_me(slot))
-        });
+        let named = self
+            .committed
+            .as_ref()
+            .is_some_and(|state| self.is_member() && state.table.iter().any(|slot| self.concerns_me(slot)));
         if named && !self.parting {
             let company = self.members().any(|node| node != self.me && self.is_calm(node));
             let waited = now.since(since);
             let moving = self.committed.as_ref().is_some_and(|state| {
-                state.table.iter().any(|slot| self.concerns_me(slot) && slot.phase != crate::wire::Phase::Held)
+                state
+                    .table
+                    .iter()
+                    .any(|slot| self.concerns_me(slot) && slot.phase != crate::wire::Phase::Held)
             });
             let hopeless = waited >= LEAVE_PATIENCE && !moving;
-            if company && !hopeless && waited < self.config.cluster.stop_timeout && self.lease_is_current(now) {
+            if company && !hopeless && waited < self.config.cluster.stop_timeout && self.lease_is_current(now)
+            {
                 return;
             }
             self.parting = true;
@@ -332,7 +340,8 @@ impl Controller {
             let result = self.execute(now, command);
             self.effects.push_back(Effect::Answer { id, result });
         } else if self.controller().is_none() || self.commands.len() >= COMMANDS {
-            let why = "no controller: this node has no quorum, or the cluster is electing one; try again".into();
+            let why =
+                "no controller: this node has no quorum, or the cluster is electing one; try again".into();
             self.effects.push_back(Effect::Answer { id, result: Err(why) });
         } else {
             self.commands.push(Forwarded { id, command, since: now, next_send: now });
@@ -390,7 +399,8 @@ impl Controller {
                 self.execute_move(service, home, false)
             }
             Command::Failback { service: None } => {
-                let services: Vec<ServiceId> = self.config.services.iter().map(|service| service.id).collect();
+                let services: Vec<ServiceId> =
+                    self.config.services.iter().map(|service| service.id).collect();
                 for service in services {
                     self.unpin(service);
                     if let Some(home) = ownership::home(&self.config, service) {
@@ -530,9 +540,10 @@ impl Controller {
                 hears_right: hears(self.ring.right),
             }
         };
-        let load = self.committed.as_ref().map_or(0.0, |state| {
-            ownership::Loads::of(state, &self.config).relative(&self.config, self.me)
-        });
+        let load = self
+            .committed
+            .as_ref()
+            .map_or(0.0, |state| ownership::Loads::of(state, &self.config).relative(&self.config, self.me));
         Status {
             name: node.name.clone(),
             load_permille: (load.min(4_000_000.0) * 1000.0) as u32,

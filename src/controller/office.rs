@@ -152,8 +152,12 @@ impl Controller {
     /// L4: grants what was asked for before the beat was backed.
     pub(super) fn grant_pending(&mut self, now: Instant) {
         let Some(office) = &self.office else { return };
-        let backed_number =
-            office.beats.iter().rev().find(|(_, sent)| *sent <= office.backed).map_or(0, |(number, _)| *number);
+        let backed_number = office
+            .beats
+            .iter()
+            .rev()
+            .find(|(_, sent)| *sent <= office.backed)
+            .map_or(0, |(number, _)| *number);
         let ready: Vec<(NodeId, u64, Option<NodeId>)> = office
             .followers
             .iter()
@@ -215,7 +219,8 @@ impl Controller {
             return;
         }
         let (from, epoch) = (header.from, self.epoch());
-        let life = self.committed.as_ref().and_then(|state| state.member(from)).map(|member| member.incarnation);
+        let life =
+            self.committed.as_ref().and_then(|state| state.member(from)).map(|member| member.incarnation);
         if life != Some(header.incarnation) {
             return;
         }
@@ -393,8 +398,7 @@ impl Controller {
         let Some(office) = &mut self.office else { return };
         let regular = now >= office.next_beat;
         if regular {
-            office.next_beat =
-                if office.next_beat + t > now { office.next_beat + t } else { now + t };
+            office.next_beat = if office.next_beat + t > now { office.next_beat + t } else { now + t };
         }
         let lost = office.root_end + t < now;
         office.next_repeat = if alone || lost { Instant::MAX } else { now + p };
@@ -444,7 +448,7 @@ impl Controller {
             self.lease.end = self.lease.end.max(until + self.margin());
             self.lease.next_ask = now + self.timing.t;
             // Nobody leads until somebody is heard; from now on that is being waited for (E1).
-            let following = lease::Following { term: office.term, beat_at: now, number: 0, rank: (0, 0), heir: None };
+            let following = lease::Following { term: office.term, beat_at: now, number: 0, heir: None };
             self.following = Some(following);
             self.dirty = true;
         }

@@ -43,7 +43,11 @@ impl Controller {
                     right: state.and_then(|state| state.right_of(id)),
                     load: loads.as_ref().map_or(0.0, |loads| loads.relative(&self.config, id)),
                     heard: peer.filter(|peer| peer.heard > Instant::ZERO).map(|peer| now.since(peer.heard)),
-                    status: if mine { Some(self.own_status(now)) } else { peer.and_then(|p| p.status.clone()) },
+                    status: if mine {
+                        Some(self.own_status(now))
+                    } else {
+                        peer.and_then(|p| p.status.clone())
+                    },
                     heard_on: [LinkRole::Internal, LinkRole::External]
                         .into_iter()
                         .filter(|&role| {

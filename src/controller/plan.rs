@@ -146,9 +146,10 @@ impl Controller {
             self.maybe_resign(now);
             return;
         }
-        let same = office.proposal.as_ref().is_some_and(|proposal| {
-            State { epoch: next.epoch, ..proposal.state.clone() } == next
-        });
+        let same = office
+            .proposal
+            .as_ref()
+            .is_some_and(|proposal| State { epoch: next.epoch, ..proposal.state.clone() } == next);
         if !same {
             self.propose(now, next, conditions);
         }
@@ -229,13 +230,18 @@ impl Controller {
             return Holder::Lost;
         }
         let report = self.office.as_ref().and_then(|office| office.report_at(node, self.epoch()));
-        if report.is_some_and(|report| report.failed.contains(&service)) { Holder::Declined } else { Holder::Fine }
+        if report.is_some_and(|report| report.failed.contains(&service)) {
+            Holder::Declined
+        } else {
+            Holder::Fine
+        }
     }
 
     /// When everything that was granted to `node` has run out (S2, E4).
     fn free_at(&self, now: Instant, node: NodeId) -> Instant {
         let Some(office) = &self.office else { return Instant::MAX };
-        let life = self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
+        let life =
+            self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
         let left = life.is_some_and(|life| self.has_left(node, life));
         if office.predecessor == Some(node) || left || self.planted(Planted::NoWaitForLeases) {
             return now;
@@ -443,7 +449,8 @@ impl Controller {
         let office = self.office.as_ref();
         let report = office.and_then(|office| office.report_at(to, epoch));
         let released = report.is_some_and(|report| !report.holding.contains(&service))
-            || (to == self.me && self.services.get(&service).is_none_or(|local| !local.present && !local.wanted))
+            || (to == self.me
+                && self.services.get(&service).is_none_or(|local| !local.present && !local.wanted))
             || self.planted(Planted::AbortWithoutWaiting);
         let until = now + self.timing.p * 2;
         if let Some(holder) = slot.holder
@@ -464,7 +471,13 @@ impl Controller {
     }
 
     /// Algorithm 2: each to the best node; home before all others.
-    fn place(&mut self, _now: Instant, next: &mut State, services: &[ServiceId], conditions: &mut Conditions) {
+    fn place(
+        &mut self,
+        _now: Instant,
+        next: &mut State,
+        services: &[ServiceId],
+        conditions: &mut Conditions,
+    ) {
         let mut loads = Loads::of(next, &self.config);
         for &service in services {
             if let Some(holder) = next.slot(service).and_then(|slot| slot.holder) {
@@ -529,8 +542,11 @@ impl Controller {
                 let known = next.member(id).map(|member| member.incarnation);
                 let new = known.is_none_or(|known| known < peer.incarnation);
                 let left = peer.left.is_some_and(|left| left >= peer.incarnation);
-                (new && !left && boot.may_vote && now.since(*at) <= fresh)
-                    .then_some((id, peer.incarnation, boot.standby))
+                (new && !left && boot.may_vote && now.since(*at) <= fresh).then_some((
+                    id,
+                    peer.incarnation,
+                    boot.standby,
+                ))
             })
             .collect();
         for (id, incarnation, standby) in joining {
@@ -610,10 +626,15 @@ impl Controller {
         let epoch = self.committed.as_ref().map_or(Epoch::NONE, |state| state.epoch);
         let held = |service: ServiceId| {
             office.followers.values().any(|follower| {
-                follower.report.as_ref().is_none_or(|(at, report)| *at != epoch || report.holding.contains(&service))
+                follower
+                    .report
+                    .as_ref()
+                    .is_none_or(|(at, report)| *at != epoch || report.holding.contains(&service))
             })
         };
-        let unheld = |slot: &Slot| config.service(slot.service).is_some() || slot.holder.is_some() || held(slot.service);
+        let unheld = |slot: &Slot| {
+            config.service(slot.service).is_some() || slot.holder.is_some() || held(slot.service)
+        };
         next.table.retain(unheld);
         for slot in &mut next.table {
             if config.service(slot.service).is_none() && slot.phase == Phase::Held {
@@ -662,7 +683,9 @@ impl Controller {
             let Some(at) = next.table.iter().position(|slot| slot.service == service) else { continue };
             let slot = next.table[at];
             let (Phase::Held, Some(holder)) = (slot.phase, slot.holder) else { continue };
-            let Some((to, pinned, why)) = self.wanted_move(now, next, &slot, holder, &loads) else { continue };
+            let Some((to, pinned, why)) = self.wanted_move(now, next, &slot, holder, &loads) else {
+                continue;
+            };
             loads.remove(&self.config, service, holder);
             loads.add(&self.config, service, to);
             conditions.events.push(Event::MoveBegan { service, from: holder, to, why });

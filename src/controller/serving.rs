@@ -126,7 +126,9 @@ impl Controller {
         if !self.is_member() || self.parting {
             return Duty::None;
         }
-        let Some(slot) = self.committed.as_ref().and_then(|state| state.slot(service)) else { return Duty::None };
+        let Some(slot) = self.committed.as_ref().and_then(|state| state.slot(service)) else {
+            return Duty::None;
+        };
         let mine = slot.holder == Some(self.me);
         match slot.phase {
             Phase::Held if mine => Duty::Hold,
@@ -255,7 +257,7 @@ impl Controller {
     }
 
     /// At once, and again later.
-    fn announce(&mut self, now: Instant, id: ServiceId) {
+    pub(super) fn announce(&mut self, now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.to_announce = false;
         local.announcements = ANNOUNCE_AGAIN.iter().map(|&after| now + after).collect();
@@ -268,7 +270,11 @@ impl Controller {
         if let Some(local) = self.services.get_mut(&id) {
             local.told = now;
         }
-        self.tell_all(if home { Packet::FailbackOk { service: id } } else { Packet::TakeOver { service: id } });
+        self.tell_all(if home {
+            Packet::FailbackOk { service: id }
+        } else {
+            Packet::TakeOver { service: id }
+        });
         // The controller does not hear itself.
         let epoch = self.epoch();
         let me = self.me;
@@ -492,7 +498,9 @@ impl Controller {
 
     /// Another service of this node with the same start command has been started.
     fn runs_already(&self, id: ServiceId) -> bool {
-        let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else { return false };
+        let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else {
+            return false;
+        };
         self.services.iter().any(|(&other, local)| {
             other != id
                 && local.script == Script::Started
@@ -706,7 +714,8 @@ impl Controller {
         let life = self.config.cluster.valid_lft;
         let duty = self.duty(id);
         let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-        let contact = holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
+        let contact =
+            holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
         let Some(local) = self.services.get_mut(&id) else { return };
         if let Some(look) = &mut local.look {
             look.answered |= 1;
@@ -793,8 +802,12 @@ impl Controller {
     /// After an own pause somebody else may have announced meanwhile.
     pub(super) fn serving_late(&mut self, now: Instant) {
         self.check_lease(now);
-        let held: Vec<ServiceId> =
-            self.services.iter().filter(|(_, local)| local.present && local.wanted).map(|(&id, _)| id).collect();
+        let held: Vec<ServiceId> = self
+            .services
+            .iter()
+            .filter(|(_, local)| local.present && local.wanted)
+            .map(|(&id, _)| id)
+            .collect();
         for id in held {
             self.announce(now, id);
         }

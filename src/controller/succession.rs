@@ -110,7 +110,10 @@ impl Controller {
             }
             (Some(office), _) => {
                 // Won, but the first state never reached a majority in time: begin again later.
-                if office.term != self.epoch().term && now >= office.root_end && office.root_end > Instant::ZERO {
+                if office.term != self.epoch().term
+                    && now >= office.root_end
+                    && office.root_end > Instant::ZERO
+                {
                     self.office = None;
                     self.candidacy = None;
                 }
@@ -137,7 +140,8 @@ impl Controller {
             let outranked = self.members().any(|node| {
                 node != controller && rank(node) > me && self.is_calm(node) && !self.is_leaving(node)
             });
-            let alone = !self.members().any(|node| node != self.me && node != controller && self.is_calm(node));
+            let alone =
+                !self.members().any(|node| node != self.me && node != controller && self.is_calm(node));
             if !self.is_vacant() || outranked || (self.leaving.is_some() && !alone) {
                 return None;
             }
@@ -191,13 +195,19 @@ impl Controller {
     }
 
     /// E2: somebody wants this node's vote. Given at once, or as soon as the promise lapses.
-    pub(super) fn on_candidacy(&mut self, now: Instant, header: &Header, suspect: NodeId, term: Term, nonce: u64) {
+    pub(super) fn on_candidacy(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        suspect: NodeId,
+        term: Term,
+        nonce: u64,
+    ) {
         self.boot.round_seen = self.boot.round_seen.max(term.round.saturating_sub(1));
         if term.author != header.from {
             return;
         }
-        let ballot =
-            Ballot { term, candidate: header.from, epoch: header.epoch, suspect, nonce, asked: now };
+        let ballot = Ballot { term, candidate: header.from, epoch: header.epoch, suspect, nonce, asked: now };
         if self.may_vote(now, term) {
             self.vote(now, ballot);
         } else if term > self.voted && self.office.is_none() {
@@ -283,8 +293,7 @@ impl Controller {
         let wait = self.timing.longest_x() + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
         office.predecessor = candidacy.predecessor;
-        office.not_before =
-            if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
+        office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
         office.acknowledge(self.me, now);
         for (&voter, &sent) in &candidacy.votes {
             office.acknowledge(voter, sent);
