@@ -242,7 +242,7 @@ impl Controller {
         let Some(office) = &self.office else { return Instant::MAX };
         let life =
             self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
-        let left = life.is_some_and(|life| self.has_left(node, life));
+        let left = life.is_some_and(|life| self.is_over(node, life));
         if office.predecessor == Some(node) || left || self.planted(Planted::NoWaitForLeases) {
             return now;
         }
