@@ -180,7 +180,8 @@ impl Controller {
             peers: BTreeMap::new(),
             ring: detector::Ring::new(),
             suspicions: BTreeMap::new(),
-    XX
+            rumours: BTreeMap::new(),
+            roll_calls: Vec::new(),
             lease: lease::Lease::none(),
             following: None,
             office: None,

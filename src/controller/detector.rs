@@ -99,10 +99,8 @@ impl Controller {
     /// That life of that node has ended by its own word: a goodbye, or the first word of its next life
     /// (which comes only when nothing of the old one is left, J1).
     pub(super) fn is_over(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        let next = self
-            .peers
-            .get(&node)
-            .is_some_and(|peer| peer.incarnation > incarnation && peer.boot.is_some());
+        let next =
+            self.peers.get(&node).is_some_and(|peer| peer.incarnation > incarnation && peer.boot.is_some());
         next || self.has_left(node, incarnation)
     }
 

@@ -282,6 +282,16 @@ impl Controller {
 
     fn send_proposal(&mut self, now: Instant) {
         let p = self.timing.p;
+        // The own disk refused it: it is tried again with every repetition.
+        let unstored = self
+            .office
+            .as_ref()
+            .and_then(|office| office.proposal.as_ref())
+            .filter(|proposal| !proposal.acks.contains(&self.me) && self.storing.is_none())
+            .map(|proposal| proposal.state.clone());
+        if let Some(state) = unstored {
+            self.keep_proposal(now, state);
+        }
         let Some(proposal) = self.office.as_mut().and_then(|office| office.proposal.as_mut()) else { return };
         proposal.next_send = now + p;
         let packet = Packet::State { committed: false, state: proposal.state.clone() };

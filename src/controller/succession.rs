@@ -159,7 +159,7 @@ impl Controller {
         let seen = states.into_iter().flatten().map(|state| state.epoch.term.round).max().unwrap_or(0);
         let round = seen.max(self.voted.round).max(self.promise.term.round).max(self.boot.round_seen) + 1;
         self.candidacy = Some(Candidacy {
-            term: Term { round, author: self.me },
+            term: Term { round, author: self.me, life: self.incarnation },
             predecessor,
             next_ask: now,
             asks: VecDeque::new(),
