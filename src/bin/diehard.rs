@@ -1,2 +1,6 @@
 //! `diehard`: everything that a person types.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    diehard::control::cli::main()
+}

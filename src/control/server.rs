@@ -425,3 +425,5 @@ fn service_id(shared: &Shared, config: &Config, name: &str) -> Result<ServiceId,
     let known = view.services.iter().any(|service| service.id == id);
     if known { Ok(id) } else { Err(format!("there is no service {name}")) }
 }
+#[cfg(test)]
+mod tests;

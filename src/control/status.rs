@@ -347,7 +347,9 @@ fn away(service: &ServiceView, names: &Names) -> Option<String> {
         NodeState::Up if names.view.frozen => "the cluster is frozen".into(),
         NodeState::Up => match names.config.cluster.failback {
             Failback::Manual => "failback is manual".into(),
-            Failback::Auto => format!("{name} is back, not yet stable or not able to serve it"),
+            Failback::Auto => {
+                format!("{name} is up: it was moved by hand, or waits until {name} is stable and able")
+            }
         },
     };
     Some(format!("away from home: {reason}"))
@@ -357,3 +359,8 @@ fn external_down(node: Option<&NodeView>) -> bool {
     let links = node.and_then(|node| node.status.as_ref()).map_or(&[][..], |status| &status.links);
     links.iter().any(|link| link.role == LinkRole::External && !link.up)
 }
+
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;
