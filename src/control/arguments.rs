@@ -166,3 +166,6 @@ pub enum KeyCommand {
         file: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests;
