@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "a real socket lives in real time")]
+
 use super::*;
 use crate::control::rehearsal::Rehearsal;
 use crate::control::scratch::Directory;

@@ -1,5 +1,7 @@
+#![allow(clippy::disallowed_methods, reason = "a real socket lives in real time")]
+
 use super::*;
-use crate::control::protocol::{read_answer, write_question};
+use crate::control::protocol::{Answer, Question, REQUEST_BYTES_MAX, read_answer, write_question};
 use crate::control::rehearsal::{PATIENCE, Rehearsal};
 use crate::control::scratch::Directory;
 use crate::control::status::samples::{WEB1, WEB2, config, www};

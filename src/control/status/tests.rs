@@ -1,5 +1,7 @@
 use super::samples::*;
 use super::*;
+use crate::config::Failback;
+use crate::wire::Phase;
 use serde_json::{Value, json};
 
 #[test]
