@@ -1,1 +1,6 @@
-fn main() {}
+//! `diehard`: everything that a person types.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    diehard::control::cli::main()
+}
