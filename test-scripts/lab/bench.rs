@@ -2,6 +2,7 @@
 
 use crate::checks;
 use crate::cost::{self, Cost};
+use crate::decision;
 use crate::figures::{Chance, Sample, table};
 use crate::http::Seen;
 use crate::interrupt::pause;
@@ -94,6 +95,8 @@ struct Result {
     scenario: Scenario,
     system: System,
     outages: Sample,
+    /// From the decision to the first answer, as far as the daemons tell when they decided.
+    overheads: Sample,
     connections: u64,
     failed: u64,
     first_failure: Option<String>,
@@ -171,6 +174,7 @@ fn measure(
             scenario,
             system,
             outages: Sample::default(),
+            overheads: Sample::default(),
             connections: 0,
             failed: 0,
             first_failure: None,
@@ -210,7 +214,13 @@ fn once(stage: &mut Stage, chance: &mut Chance, result: &mut Result) -> Outcome<
         _ => {
             let (start, _) = stage.world.cut_power(&victims)?;
             for victim in &victims {
-                result.outages.add(stage.taken_over(*victim, start)?.0);
+                let gap = stage.taken_over(*victim, start)?;
+                result.outages.add(gap.length());
+                if result.system == System::Diehard
+                    && let Some(overhead) = decision::to_answer(stage, gap.to)?
+                {
+                    result.overheads.add(overhead);
+                }
             }
             stage.served()?;
             stage.world.restore_power(&victims)
@@ -276,6 +286,7 @@ fn print_outages(options: &Options, results: &[Result]) {
             format!("{:.0}", sample.median()),
             format!("{:.0}", sample.worst()),
             format!("{:.2}", sample.median() / interval),
+            overhead(&result.overheads),
             if result.connections == 0 {
                 "-".to_owned()
             } else {
@@ -294,6 +305,11 @@ fn print_outages(options: &Options, results: &[Result]) {
             );
         }
     }
+}
+
+/// Median and worst.
+fn overhead(sample: &Sample) -> String {
+    if sample.count() == 0 { "-".to_owned() } else { format!("{:.1}/{:.1}", sample.median(), sample.worst()) }
 }
 
 fn print_costs(costs: &[(System, Cost)]) {
@@ -315,7 +331,7 @@ fn as_json(options: &Options, seed: u64, results: &[Result], costs: &[(System, C
         json!({
             "scenario": result.scenario.title(), "system": result.system.name(),
             "median_ms": result.outages.median(), "worst_ms": result.outages.worst(),
-            "outages_ms": result.outages.values(),
+            "outages_ms": result.outages.values(), "decision_to_answer_ms": result.overheads.values(),
             "connects": result.connections, "failed_connects": result.failed,
         })
     });

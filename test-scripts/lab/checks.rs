@@ -16,12 +16,18 @@ const FRESH: Duration = Duration::from_millis(60);
 /// Waits until everything is as it should be: who holds what by kernel, client, web server and daemon,
 /// the ring, and every service at home if its home lives.
 pub fn settled(world: &World, prober: &Prober, limit: Duration) -> Outcome<()> {
-    wait_until_right("the cluster settles", limit, || all_right(world, prober, true))
+    wait_until_right("the cluster settles", limit, || {
+        world.daemons_live()?;
+        Ok(all_right(world, prober, true))
+    })
 }
 
 /// The same while services need not be at home yet.
 pub fn served(world: &World, prober: &Prober, limit: Duration) -> Outcome<()> {
-    wait_until_right("every address is served", limit, || all_right(world, prober, false))
+    wait_until_right("every address is served", limit, || {
+        world.daemons_live()?;
+        Ok(all_right(world, prober, false))
+    })
 }
 
 /// Everything at this moment.

@@ -101,7 +101,8 @@ fn power_cut(stage: &mut Stage, screen: &mut Screen, victim: usize) -> Outcome<S
     let name = stage.world.nodes[victim].name.clone();
     screen.say(&format!("the power of {name}, the controller, is cut"));
     let (start, _) = stage.world.cut_power(&[victim])?;
-    let (outage, heir) = stage.taken_over(victim, start)?;
+    let gap = stage.taken_over(victim, start)?;
+    let (outage, heir) = (gap.length(), gap.then);
     settle(stage, screen, false)?;
     let heir = &stage.world.nodes[heir].name;
     let controller = stage.world.nodes[checks::controller(&stage.world)?].name.clone();
@@ -174,7 +175,8 @@ fn settle(stage: &Stage, screen: &mut Screen, at_home: bool) -> Outcome<()> {
     let prober = stage.prober()?;
     interrupt::wait_until_right("the cluster settles", PATIENCE, || {
         screen.refresh(stage)?;
-        checks::all_right(&stage.world, prober, at_home)
+        stage.world.daemons_live()?;
+        Ok(checks::all_right(&stage.world, prober, at_home))
     })?;
     screen.refresh(stage)
 }

@@ -52,15 +52,16 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> Ou
     }
 }
 
-/// Waits until `condition` finds nothing to complain of; its last complaint is the error.
+/// Waits until `condition` finds nothing to complain of; its last complaint is the error. An error of
+/// its own, beside a complaint, ends the wait at once.
 pub fn wait_until_right(
     what: &str,
     limit: Duration,
-    mut condition: impl FnMut() -> Outcome<()>,
+    mut condition: impl FnMut() -> Outcome<Outcome<()>>,
 ) -> Outcome<()> {
     let mut complaint = String::new();
     let waited = wait_until(what, limit, || {
-        match condition() {
+        match condition()? {
             Ok(()) => return Ok(true),
             Err(error) => complaint = error,
         }

@@ -10,6 +10,7 @@ mod bench;
 mod checks;
 mod client;
 mod cost;
+mod decision;
 mod demo;
 mod figures;
 mod foreign;

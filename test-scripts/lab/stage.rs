@@ -1,7 +1,7 @@
 //! A lab with a cluster at work in it and a client that watches: where a test or the demo begins.
 
 use crate::checks;
-use crate::client::Prober;
+use crate::client::{Gap, Prober};
 use crate::http::{Seen, Visitor};
 use crate::interrupt::{self, wait_until};
 use crate::namespace::Outcome;
@@ -84,15 +84,15 @@ impl Stage {
         checks::served(&self.world, self.prober()?, PATIENCE)
     }
 
-    /// Waits until another server answers for the victim's address: how long nobody did, and who it is.
-    pub fn taken_over(&self, victim: usize, since: Instant) -> Outcome<(Duration, usize)> {
+    /// Waits until another server answers for the victim's address: when nobody did, and who it is.
+    pub fn taken_over(&self, victim: usize, since: Instant) -> Outcome<Gap> {
         let (prober, name) = (self.prober()?, &self.world.nodes[victim].name);
         let mut found = None;
         wait_until(&format!("somebody takes over from {name}"), PATIENCE, || {
             found = prober.longest_gap(victim, since).filter(|gap| gap.then != victim);
             Ok(found.is_some())
         })?;
-        found.map(|gap| (gap.length(), gap.then)).ok_or_else(|| format!("nobody took over from {name}"))
+        found.ok_or_else(|| format!("nobody took over from {name}"))
     }
 
     /// The longest silence of an address since then, if nobody died.

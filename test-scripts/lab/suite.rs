@@ -1,10 +1,12 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
-//! `algorithms` holds what every size of cluster must do, `edges` what is tested once. A test begins
+//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `instrument` whether the lab
+//! itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
 mod edges;
+mod instrument;
 mod remains;
 
 use crate::interrupt;
@@ -52,6 +54,11 @@ struct Tally<'a> {
 pub fn run(options: &Options) -> Outcome<bool> {
     let mut tally = Tally { options, passed: 0, failed: Vec::new() };
     let before = remains::look()?;
+    for (name, test) in instrument::TESTS {
+        if tally.wanted(name) {
+            tally.judge(name, test)?;
+        }
+    }
     for nodes in &options.nodes {
         let tests = algorithms::TESTS.iter().filter(|test| test.least <= *nodes).collect::<Vec<_>>();
         tally.group(&plan(options, *nodes, false), &nodes.to_string(), &tests)?;

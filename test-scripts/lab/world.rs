@@ -227,6 +227,19 @@ impl World {
         (0..self.nodes.len()).filter(lives).collect()
     }
 
+    /// Fails if a daemon has ended by itself: there is nothing to wait for then.
+    pub fn daemons_live(&self) -> Outcome<()> {
+        for (node, daemon) in self.nodes.iter().filter_map(|node| Some((node, node.daemon.as_ref()?))) {
+            // After the name in brackets comes the state; Z: it has ended and nobody has taken note.
+            let told = fs::read_to_string(format!("/proc/{}/stat", daemon.id())).unwrap_or_default();
+            let state = told.rsplit(") ").next().unwrap_or_default();
+            if state.is_empty() || state.starts_with('Z') {
+                return Err(format!("the daemon of {} has ended by itself", node.name));
+            }
+        }
+        Ok(())
+    }
+
     /// Who holds each service address by its kernel, of the servers that a client can reach.
     pub fn holders(&self) -> Outcome<Vec<Vec<usize>>> {
         let mut holders = vec![Vec::new(); self.nodes.len()];
@@ -325,9 +338,23 @@ impl World {
         run_with_input("ip", &["-n", &client, "-batch", "-"], &host)?;
         let host = format!("{up}addr add 203.0.113.1/24 dev eth0\n");
         run_with_input("ip", &["-n", &gateway, "-batch", "-"], &host)?;
-        // A connection a millisecond must not run out of ports while old ones linger.
-        within(&client, || fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535"))?
-            .map_err(|error| format!("{client}: {error}"))
+        self.prepare_client()
+    }
+
+    fn prepare_client(&self) -> Outcome<()> {
+        let settings = [
+            // A connection a millisecond must not run out of ports while old ones linger.
+            ("ipv4/ip_local_port_range", "1024 65535"),
+            // Questions to an address that nobody has wait here, on the account of the socket that sent
+            // them: many of them would keep those to other addresses from being sent.
+            ("ipv4/neigh/eth0/unres_qlen", "4"),
+        ];
+        let client = self.client();
+        for (name, value) in settings {
+            within(&client, || fs::write(format!("/proc/sys/net/{name}"), value))?
+                .map_err(|error| format!("{client}: {name}: {error}"))?;
+        }
+        Ok(())
     }
 
     fn switch_rules(&self, transaction: &str) -> Outcome<()> {

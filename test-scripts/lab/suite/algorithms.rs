@@ -101,8 +101,7 @@ fn cut_and_return(stage: &mut Stage, victims: &[usize]) -> Outcome<()> {
     stage.prober()?.watch(victims);
     let (start, _) = stage.world.cut_power(victims)?;
     for victim in victims {
-        let (outage, _) = stage.taken_over(*victim, start)?;
-        in_time(stage, outage)?;
+        in_time(stage, stage.taken_over(*victim, start)?.length())?;
     }
     stage.served()?;
     spread(stage)?;
