@@ -1,17 +1,17 @@
 //! `lab bench`: outages and cost, measured; beside keepalived if wanted.
 
+mod report;
+
 use crate::checks;
 use crate::cost::{self, Cost};
 use crate::decision;
-use crate::figures::{Chance, Sample, table};
+use crate::figures::{Chance, Sample};
 use crate::http::Seen;
 use crate::interrupt::pause;
 use crate::namespace::Outcome;
 use crate::stage::Stage;
-use crate::systems::milliseconds;
 use crate::world::{Plan, System};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -128,13 +128,13 @@ pub fn run(options: &Options) -> Outcome<bool> {
     for system in systems {
         measure(options, system, seed, &mut results, &mut costs)?;
     }
-    print_outages(options, &results);
-    print_costs(&costs);
+    report::print_outages(options, &results);
+    report::print_costs(&costs);
     if crate::realtime::was_refused() {
         println!("SCHED_FIFO was refused to the client: its own lateness is in the figures.");
     }
     if let Some(path) = &options.json {
-        let text = as_json(options, seed, &results, &costs).to_string();
+        let text = report::as_json(options, seed, &results, &costs).to_string();
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(true)
@@ -252,98 +252,4 @@ fn stop(stage: &mut Stage, victim: usize, result: &mut Result) -> Outcome<()> {
 fn clock_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_nanos()) ^ now.as_secs()
-}
-
-fn print_outages(options: &Options, results: &[Result]) {
-    if results.is_empty() {
-        return;
-    }
-    let heading = [
-        "outage in ms",
-        "system",
-        "runs",
-        "least",
-        "median",
-        "worst",
-        "median/T",
-        "failed/connects",
-        "ratio",
-    ];
-    let mut lines = vec![heading.map(str::to_owned).to_vec()];
-    let interval = milliseconds(options.hello_interval);
-    for result in results {
-        let sample = &result.outages;
-        let rival =
-            results.iter().find(|other| other.scenario == result.scenario && other.system != result.system);
-        let ratio = rival
-            .filter(|_| result.system == System::Diehard)
-            .map(|rival| sample.median() / rival.outages.median());
-        lines.push(vec![
-            result.scenario.title().to_owned(),
-            result.system.name().to_owned(),
-            sample.count().to_string(),
-            format!("{:.0}", sample.least()),
-            format!("{:.0}", sample.median()),
-            format!("{:.0}", sample.worst()),
-            format!("{:.2}", sample.median() / interval),
-            overhead(&result.overheads),
-            if result.connections == 0 {
-                "-".to_owned()
-            } else {
-                format!("{}/{}", result.failed, result.connections)
-            },
-            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-        ]);
-    }
-    println!("\n{} servers, {} ms\n{}", options.nodes, interval, table(&lines));
-    for result in results {
-        if let Some(failure) = &result.first_failure {
-            println!(
-                "{}, {}: first failed connect: {failure}",
-                result.system.name(),
-                result.scenario.title()
-            );
-        }
-    }
-}
-
-/// Median and worst.
-fn overhead(sample: &Sample) -> String {
-    if sample.count() == 0 { "-".to_owned() } else { format!("{:.1}/{:.1}", sample.median(), sample.worst()) }
-}
-
-fn print_costs(costs: &[(System, Cost)]) {
-    if costs.is_empty() {
-        return;
-    }
-    let heading = ["quiet, per server", "CPU ms/s", "busiest", "MiB", "processes", "packets/s", "busiest"];
-    let mut lines = vec![heading.map(str::to_owned).to_vec()];
-    for (system, cost) in costs {
-        let figures = [cost.cpu, cost.busiest.0, cost.resident, cost.processes, cost.packets, cost.busiest.1];
-        let cells = figures.iter().map(|figure| format!("{figure:.1}"));
-        lines.push([system.name().to_owned()].into_iter().chain(cells).collect());
-    }
-    println!("\n{}", table(&lines));
-}
-
-fn as_json(options: &Options, seed: u64, results: &[Result], costs: &[(System, Cost)]) -> Value {
-    let outages = results.iter().map(|result| {
-        json!({
-            "scenario": result.scenario.title(), "system": result.system.name(),
-            "median_ms": result.outages.median(), "worst_ms": result.outages.worst(),
-            "outages_ms": result.outages.values(), "decision_to_answer_ms": result.overheads.values(),
-            "connects": result.connections, "failed_connects": result.failed,
-        })
-    });
-    let costs = costs.iter().map(|(system, cost)| {
-        json!({
-            "system": system.name(), "cpu_ms_per_s": cost.cpu, "cpu_busiest_ms_per_s": cost.busiest.0,
-            "resident_mib": cost.resident, "processes": cost.processes,
-            "packets_per_s": cost.packets, "packets_busiest_per_s": cost.busiest.1,
-        })
-    });
-    json!({
-        "seed": seed, "nodes": options.nodes, "hello_interval_ms": milliseconds(options.hello_interval),
-        "outages": outages.collect::<Vec<_>>(), "idle": costs.collect::<Vec<_>>(),
-    })
 }
