@@ -3,7 +3,7 @@
 
 use crate::checks;
 use crate::figures::table;
-use crate::http::Seen;
+use crate::http::{self, Seen};
 use crate::interrupt::{self, pause};
 use crate::namespace::Outcome;
 use crate::screen::Screen;
@@ -108,6 +108,7 @@ fn power_cut(stage: &mut Stage, screen: &mut Screen, victim: usize) -> Outcome<S
     let controller = stage.world.nodes[checks::controller(&stage.world)?].name.clone();
     let what = format!("power cut of {name} (controller): {heir} takes its address; {controller} controls");
     screen.say(&format!("{what}; the client saw nothing for {:.0} ms", milliseconds(outage)));
+    screen.say(&format!("  {}", http::curl(&stage.world, victim)?));
     // P3: noticed and taken over within 2.2 intervals.
     let bound = stage.world.plan.interval * 22 / 10 + NOISE;
     let fault = (outage > bound).then(|| format!("took longer than {:.0} ms", milliseconds(bound)));
@@ -166,6 +167,7 @@ fn planned(
         seen.failed,
         milliseconds(outage)
     ));
+    screen.say(&format!("  {}", http::curl(&stage.world, service)?));
     let fault = nothing_lost(&seen).err();
     Ok(Step { what, outage: Some(outage), connects: Some(seen), fault })
 }

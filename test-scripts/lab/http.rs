@@ -1,7 +1,7 @@
 //! A client of the web servers: single questions, and one that connects every millisecond.
 
 use crate::interrupt;
-use crate::namespace::{Outcome, within};
+use crate::namespace::{Outcome, run, within};
 use crate::world::World;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -35,6 +35,14 @@ pub fn servers(world: &World) -> Outcome<Vec<Result<String, String>>> {
     within(&world.client(), || {
         addresses.iter().map(|address| ask(*address).map_err(|error| format!("{address}: {error}"))).collect()
     })
+}
+
+/// What `curl` on the client gets from a service, as a person would ask.
+pub fn curl(world: &World, service: usize) -> Outcome<String> {
+    let url = format!("http://{}/", World::service_address(service));
+    let words =
+        ["netns", "exec", &world.client(), "curl", "--silent", "--show-error", "--max-time", "2", &url];
+    Ok(format!("curl {url} says: {}", run("ip", &words)?.trim()))
 }
 
 /// What a client that connects every millisecond saw.
