@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Ethernet protocol numbers.
 pub const ARP: u16 = 0x0806;
+/// ETH_P_ALL: in both directions.
+pub const EVERYTHING: u16 = 0x0003;
 /// Ethernet protocol numbers.
 pub const IPV4: u16 = 0x0800;
 

@@ -196,7 +196,7 @@ fn script_calls(stage: &Stage, index: usize) -> String {
 }
 
 /// Service addresses announced by gratuitous ARP: sender and target are the same.
-fn announced(socket: &PacketSocket) -> Vec<Ipv4Addr> {
+pub fn announced(socket: &PacketSocket) -> Vec<Ipv4Addr> {
     let (mut buffer, mut found) = ([0; 128], Vec::new());
     while let Some(frame) = socket.receive(&mut buffer) {
         if let (Some(sender), Some(target)) = (frame.get(28..32), frame.get(38..42))

@@ -1,10 +1,17 @@
 //! Does the laboratory itself see what it is to see? Addresses are moved by hand, no daemon runs.
 
+use super::edges::announced;
+use crate::address_watch::AddressWatch;
+use crate::figures::Chance;
+use crate::foreign;
 use crate::interrupt::pause;
-use crate::namespace::{Outcome, run};
+use crate::namespace::{Outcome, run, within};
+use crate::packet_socket::{ARP, PacketSocket};
 use crate::stage::Stage;
 use crate::systems::milliseconds;
 use crate::world::{Plan, System, World};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A test that builds its own lab.
@@ -15,6 +22,8 @@ pub const TESTS: &[Named] = &[
     ("lab-measures-an-outage", measures_an_outage),
     ("lab-hears-two-holders", hears_two_holders),
     ("lab-cuts-power-silently", cuts_power_silently),
+    ("lab-sees-address-and-announcement", sees_address_and_announcement),
+    ("lab-forges-packets", forges_packets),
 ];
 
 /// A power cut, and the address on another server a known time later: that is what the client sees.
@@ -64,6 +73,60 @@ fn cuts_power_silently() -> Outcome<()> {
     let listed = run("ip", &["-n", &stage.world.nodes[0].namespace, "-o", "link", "show"])?;
     let carriers = listed.lines().filter(|line| line.contains("eth") && line.contains("LOWER_UP")).count();
     if carriers == 2 { Ok(()) } else { Err(format!("the host sees that its links went down: {listed}")) }
+}
+
+/// An address that goes, and one that is announced, are noticed; one that only comes is not.
+fn sees_address_and_announcement() -> Outcome<()> {
+    let stage = bare()?;
+    let announcements = PacketSocket::open(&stage.world.switch(), "ext", ARP)?;
+    let namespace = &stage.world.nodes[0].namespace;
+    let watch = AddressWatch::start(namespace)?;
+    let address = World::service_address(0);
+    give(&stage, 0)?;
+    if !watch.removed().is_empty() || announced(&announcements) != [address] {
+        return Err("the coming of an address was not seen as what it is".to_owned());
+    }
+    run("ip", &["-n", namespace, "addr", "del", &format!("{address}/24"), "dev", "eth0"])?;
+    if watch.removed() == [address] { Ok(()) } else { Err("the loss of an address was not seen".to_owned()) }
+}
+
+/// Forged packets reach the socket that they are for: a good one again, and others.
+fn forges_packets() -> Outcome<()> {
+    let stage = bare()?;
+    let bind = |index: usize, address: Ipv4Addr| {
+        let bound =
+            within(&stage.world.nodes[index].namespace, || UdpSocket::bind((address, foreign::PORT)))?;
+        bound.map_err(|error| format!("{address}: {error}"))
+    };
+    let receiver = bind(1, Ipv4Addr::UNSPECIFIED)?;
+    receiver.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let sender = bind(0, World::internal_address(0))?;
+    let (original, over) = ([0x5a; 64], AtomicBool::new(false));
+    let (mut same, mut other) = (0_u32, 0_u32);
+    let sent = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // One that is lost is sent again at once.
+                let _ = sender.send_to(&original, (World::internal_address(1), foreign::PORT));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let flooding = scope.spawn(|| foreign::flood(&stage.world, &mut Chance(1), Duration::from_secs(1)));
+        let mut buffer = [0; 2048];
+        while !flooding.is_finished() {
+            while let Ok(length) = receiver.recv(&mut buffer) {
+                if buffer[..length] == original { same += 1 } else { other += 1 }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        over.store(true, Ordering::Relaxed);
+        flooding.join().map_err(|_| "the flood panicked".to_owned())?
+    })?;
+    // A quarter of the forged ones are the original again; the true ones are about 40.
+    if sent > 1000 && same > sent / 8 + 60 && other > sent / 2 {
+        return Ok(());
+    }
+    Err(format!("{sent} forged, {same} as the original and {other} others arrived"))
 }
 
 fn bare() -> Outcome<Stage> {
