@@ -19,6 +19,7 @@ pub(super) fn print_outages(options: &Options, results: &[Result]) {
         "median",
         "worst",
         "median/T",
+        "decision to answer",
         "failed/connects",
         "ratio",
     ];
