@@ -2,5 +2,7 @@
 pub mod config;
 pub mod controller;
 pub mod simulator;
+#[cfg(test)]
+mod tidy;
 pub mod vocabulary;
 pub mod wire;

@@ -58,6 +58,7 @@ impl World {
         let mut datagram = Datagram { header, packet };
         let roles: &[LinkRole] = match links {
             Links::Internal => &[LinkRole::Internal],
+            Links::External => &[LinkRole::External],
             Links::All => &[LinkRole::Internal, LinkRole::External],
         };
         for &role in roles {
