@@ -33,4 +33,4 @@ pub use checkers::Violation;
 pub use command::command;
 pub use experiment::{Deaths, Outages, Victims, deaths};
 pub use run::{Kind, Outcome, Scenario, run, run_with};
-pub use world::{Starter, Statistics};
+pub use world::Statistics;

@@ -2,7 +2,7 @@
 
 use super::clock::{MILLI, Nanos, SECOND};
 use super::experiment::{Deaths, Victims, deaths};
-use super::run::{Kind, Outcome, Scenario, run};
+use super::run::{CURRENT, Kind, Outcome, Scenario, run};
 use crate::config::ProbeInterval;
 use crate::vocabulary::LinkRole;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +44,12 @@ pub fn command(arguments: &[String]) -> i32 {
         }
     };
     println!("seed {}", options.seed);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let (seed, nodes) = CURRENT.get();
+        println!("panic in seed {seed} with {nodes} nodes");
+        usual(panic);
+    }));
     if options.experiment { experiment(&options) } else { runs(&options) }
 }
 

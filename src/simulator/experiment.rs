@@ -5,9 +5,9 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::plan::{Plan, place};
 use super::random::Random;
-use super::run::{BOUND, cold_start, real};
+use super::run::{BOUND, cold_start};
 use super::settle::{Patience, settle};
-use super::world::{Starter, World};
+use super::world::World;
 use crate::config::ProbeInterval;
 use crate::vocabulary::ServiceId;
 
@@ -54,11 +54,6 @@ pub struct Outages {
 
 /// Kills once and looks.
 pub fn deaths(deaths: &Deaths) -> Outages {
-    deaths_with(deaths, real)
-}
-
-/// Kills once among the controllers that `starter` makes.
-pub fn deaths_with(deaths: &Deaths, starter: Starter) -> Outages {
     let mut random = Random::new(deaths.seed);
     let mut plan = Plan::quiet(deaths.nodes, &mut random);
     plan.config.cluster.probe_interval = deaths.probe;
@@ -67,7 +62,7 @@ pub fn deaths_with(deaths: &Deaths, starter: Starter) -> Outages {
         (service.start, service.stop) = (None, None);
     }
     plan.weather = [Weather { loss: deaths.loss, ..Weather::default() }; 2];
-    let mut world = World::new(plan, random, starter);
+    let mut world = World::new(plan, random, None);
     world.trace.loud_from = deaths.loud_from;
     cold_start(&mut world);
     settle(&mut world, Patience::Bound(BOUND));

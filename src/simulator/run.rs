@@ -6,12 +6,11 @@ use super::network::Weather;
 use super::plan::Plan;
 use super::random::Random;
 use super::settle::{Patience, settle};
-use super::world::{Event, Starter, Statistics, World};
-use crate::config::Config;
-use crate::controller::{Controller, Identity};
-use crate::vocabulary::{Instant, LinkRole};
+use super::world::{Event, Statistics, World};
+use crate::controller::Planted;
+use crate::vocabulary::LinkRole;
 use crate::wire::digest;
-use std::sync::Arc;
+use std::cell::Cell;
 
 /// Faults last this long before everything is healed once.
 const ROUND: Nanos = 40 * SECOND;
@@ -65,24 +64,25 @@ pub struct Outcome {
     pub settled: Vec<Nanos>,
 }
 
+thread_local! {
+    /// Seed and nodes of the run on this thread, for whoever has to tell of a panic.
+    pub static CURRENT: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
+}
+
 /// Runs the real controller.
 pub fn run(scenario: &Scenario) -> Outcome {
-    run_with(scenario, real)
+    run_with(scenario, None)
 }
 
-/// The controller of the daemon.
-pub fn real(config: Arc<Config>, identity: Identity, now: Instant) -> Controller {
-    Controller::new(config, identity, now)
-}
-
-/// Runs the controllers that `starter` makes.
-pub fn run_with(scenario: &Scenario, starter: Starter) -> Outcome {
+/// Runs controllers with a mistake built in.
+pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
+    CURRENT.set((scenario.seed, scenario.nodes));
     let mut random = Random::new(scenario.seed);
     let plan = match scenario.kind {
         Kind::Storm => Plan::storm(scenario.nodes, &mut random),
         Kind::Calm(_) => Plan::quiet(scenario.nodes, &mut random),
     };
-    let mut world = World::new(plan, random, starter);
+    let mut world = World::new(plan, random, planted);
     world.trace.loud_from = scenario.loud_from;
     if !scenario.garbage {
         world.plan.ills.garbled = 0;
@@ -139,14 +139,14 @@ fn calm(world: &mut World, role: LinkRole, duration: Nanos) {
     }
 }
 
-fn outcome(seed: u64, world: World, settled: Vec<Nanos>) -> Outcome {
+fn outcome(seed: u64, mut world: World, settled: Vec<Nanos>) -> Outcome {
     let broken = !world.checker.violations.is_empty();
     Outcome {
         seed,
         hash: world.trace.hash(),
         state_digest: world.checker.newest().map_or(0, digest),
         trace: if broken { world.trace.lines() } else { Vec::new() },
-        violations: world.checker.violations,
+        violations: std::mem::take(&mut world.checker.violations),
         statistics: world.statistics,
         settled,
     }

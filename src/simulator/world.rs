@@ -10,10 +10,11 @@ use super::host::{Host, SOCKET_BUFFER};
 use super::network::Network;
 use super::plan::{Ills, Plan, pause_before};
 use super::random::Random;
+use super::run::CURRENT;
 use super::trace::{Happening, Trace};
 use crate::config::Config;
-use crate::controller::{Controller, Identity, Input, Record};
-use crate::vocabulary::{Instant, ServiceId};
+use crate::controller::{Input, Planted, Record};
+use crate::vocabulary::ServiceId;
 use crate::wire::Key;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -84,12 +85,13 @@ pub struct World {
     unwritten: Option<(Record, u64)>,
     key: Key,
     buffer: Vec<u8>,
-    starter: Starter,
+    /// The mistake in every controller, if a test wants one.
+    planted: Option<Planted>,
 }
 
 impl World {
-    /// The machines of a plan, switched off; `starter` makes their controllers.
-    pub fn new(plan: Plan, mut random: Random, starter: Starter) -> Self {
+    /// The machines of a plan, switched off; `planted` breaks a rule in their controllers.
+    pub fn new(plan: Plan, mut random: Random, planted: Option<Planted>) -> Self {
         let nodes = plan.config.nodes.len();
         let cluster = &plan.config.cluster;
         let alone = cluster.quorum != crate::config::Quorum::Majority;
@@ -117,7 +119,7 @@ impl World {
             unwritten: None,
             key,
             buffer: Vec::with_capacity(2048),
-            starter,
+            planted,
             plan,
         }
     }
@@ -256,11 +258,18 @@ impl World {
     }
 }
 
-/// Makes a controller: the real one, or one with a planted mistake.
-pub type Starter = fn(Arc<Config>, Identity, Instant) -> Controller;
-
 fn new_clock(plan: &Plan, random: &mut Random) -> Clock {
     let range = plan.drift_ppm as u64 * 2;
     // Machines have been up for anything from a second to a week.
     Clock::new(random.between(SECOND, 600_000 * SECOND), random.below(range + 1) as i64 - plan.drift_ppm)
+}
+
+/// A panic is a broken promise too: what happened before it.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (seed, nodes) = CURRENT.get();
+            eprintln!("{}\npanic in seed {seed} with {nodes} nodes", self.trace.lines().join("\n"));
+        }
+    }
 }

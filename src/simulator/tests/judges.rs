@@ -1,14 +1,13 @@
 //! Chance, LANs and judges on their own.
 
 use crate::config::Quorum;
-use crate::controller::{Destination, Identity};
+use crate::controller::{Controller, Destination, Identity};
 use crate::simulator::checkers::Checker;
 use crate::simulator::clock::{Clock, MILLI, Nanos, SECOND};
 use crate::simulator::host::{Host, Process};
 use crate::simulator::network::{Network, Weather};
 use crate::simulator::plan::{Class, Plan, node_id};
 use crate::simulator::random::Random;
-use crate::simulator::run::real;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, ServiceId, Term};
 use crate::wire::{Packet, Phase, Slot, State};
 use std::sync::Arc;
@@ -155,7 +154,7 @@ fn idle_process() -> Process {
     let plan = Plan::quiet(2, &mut random);
     let config = Arc::new(plan.config);
     let identity = Identity { id: node_id(0), incarnation: Incarnation(1), record: None, seed: 1 };
-    Process::new(real(config, identity, Clock::new(0, 0).local(0)))
+    Process::new(Controller::new(config, identity, Clock::new(0, 0).local(0)))
 }
 
 #[test]

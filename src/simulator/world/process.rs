@@ -2,7 +2,7 @@
 //! clock, sockets, start, and what follows after it was stopped for a while.
 
 use super::{Event, World, new_clock};
-use crate::controller::{Identity, Input};
+use crate::controller::{Controller, Identity, Input};
 use crate::simulator::clock::{MICRO, MILLI, Nanos, SECOND};
 use crate::simulator::host::Process;
 use crate::simulator::plan::node_id;
@@ -153,7 +153,10 @@ impl World {
         // Leftovers of an earlier life go before the controller is asked anything (design.md, section 5).
         self.drop_aliases(node, "leftover");
         let now = self.hosts[node].clock.local(self.now);
-        let controller = (self.starter)(self.config.clone(), identity, now);
+        let mut controller = Controller::new(self.config.clone(), identity, now);
+        if let Some(planted) = self.planted {
+            controller.plant(planted);
+        }
         self.hosts[node].process = Some(Process::new(controller));
         let renewal = self.valid_lft() / 8;
         self.schedule(renewal, Event::FakerRenews { node, life });
