@@ -175,7 +175,9 @@ impl Checker {
             let silenced = !hosts[from].runs() || hosts[from].last_silenced > offer.at;
             Some(if silenced { until.max(hosts[from].last_silenced + KERNEL) } else { until })
         });
-        let meeting = self.alone.then_some(self.healed_at + MEETING);
+        // Nobody takes an address that he could have seen on somebody: only old holders meet.
+        let old = |node: usize| hosts[node].alias(service).is_some_and(|alias| alias.since <= self.healed_at);
+        let meeting = (self.alone && old(one) && old(other)).then_some(self.healed_at + MEETING);
         handover.chain(meeting).max()
     }
 }

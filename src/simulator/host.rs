@@ -18,8 +18,8 @@ pub struct Host {
     pub clock: Clock,
     /// Off: no kernel, no process.
     pub powered: bool,
-    /// Addresses in the kernel, and when it drops them by itself. In the order of `ServiceId`.
-    pub aliases: Vec<(ServiceId, Nanos)>,
+    /// Addresses in the kernel, in the order of `ServiceId`.
+    pub aliases: Vec<Alias>,
     /// What survives.
     pub disk: Disk,
     /// The daemon, while it lives.
@@ -36,6 +36,17 @@ pub struct Host {
     pub carrier: [bool; 2],
     /// It was told to leave and comes back later.
     pub leaving: bool,
+}
+
+/// One service's address in the kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Alias {
+    /// Which.
+    pub service: ServiceId,
+    /// When it came up.
+    pub since: Nanos,
+    /// When the kernel drops it by itself.
+    pub ends: Nanos,
 }
 
 /// What survives a power cut.
@@ -108,7 +119,12 @@ impl Host {
 
     /// Does the kernel answer for this address?
     pub fn has(&self, service: ServiceId) -> bool {
-        self.aliases.iter().any(|(held, _)| *held == service)
+        self.alias(service).is_some()
+    }
+
+    /// Its address, if the kernel has it.
+    pub fn alias(&self, service: ServiceId) -> Option<&Alias> {
+        self.aliases.iter().find(|alias| alias.service == service)
     }
 
     /// Is the process there and running?

@@ -4,7 +4,7 @@ use crate::config::Quorum;
 use crate::controller::{Controller, Destination, Identity};
 use crate::simulator::checkers::Checker;
 use crate::simulator::clock::{Clock, MILLI, Nanos, SECOND};
-use crate::simulator::host::{Host, Process};
+use crate::simulator::host::{Alias, Host, Process};
 use crate::simulator::network::{Network, Weather};
 use crate::simulator::plan::{Class, Plan, node_id};
 use crate::simulator::random::Random;
@@ -18,7 +18,7 @@ const SERVICE: ServiceId = ServiceId(1);
 fn hosts_with_alias(count: usize, holders: &[usize]) -> Vec<Host> {
     let mut hosts: Vec<Host> = (0..count).map(|_| Host::new(Clock::new(0, 0))).collect();
     for holder in holders {
-        hosts[*holder].aliases.push((SERVICE, Nanos::MAX));
+        hosts[*holder].aliases.push(Alias { service: SERVICE, since: 0, ends: Nanos::MAX });
     }
     hosts
 }

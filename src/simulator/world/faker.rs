@@ -6,6 +6,7 @@
 
 use super::{Event, World};
 use crate::simulator::clock::{MICRO, MILLI, Nanos};
+use crate::simulator::host::Alias;
 use crate::simulator::trace::Happening;
 use crate::vocabulary::{Instant, ServiceId};
 
@@ -49,9 +50,9 @@ impl World {
         let host = &self.hosts[node];
         let faker = &host.process.as_ref()?.faker;
         let desired = faker.desired(host.clock.local(self.now));
-        let extra = host.aliases.iter().find(|(held, _)| !desired.contains(held));
-        if let Some((service, _)) = extra {
-            return Some((*service, false));
+        let extra = host.aliases.iter().find(|alias| !desired.contains(&alias.service));
+        if let Some(alias) = extra {
+            return Some((alias.service, false));
         }
         if self.now < faker.retry_at {
             return None;
@@ -105,7 +106,7 @@ impl World {
         let slow = self.random.chance(self.ills.alias_slow);
         let after = if slow { self.random.below(50 * MILLI) } else { self.random.below(20 * MICRO) };
         let host = &mut self.hosts[node];
-        let services = host.aliases.iter().map(|(service, _)| *service).collect();
+        let services = host.aliases.iter().map(|alias| alias.service).collect();
         let life = host.life;
         let Some(process) = host.process.as_mut() else { return };
         let at = (self.now + after).max(process.faker.last_report);
@@ -118,38 +119,38 @@ impl World {
         let ends = self.now + lifetime;
         let host = &mut self.hosts[node];
         let life = host.life;
-        for (_, end) in &mut host.aliases {
-            *end = ends;
+        for alias in &mut host.aliases {
+            alias.ends = ends;
         }
         self.schedule(lifetime / 8, Event::FakerRenews { node, life });
     }
 
     fn add_alias(&mut self, node: usize, service: ServiceId) {
-        let ends = self.now + self.valid_lft();
+        let alias = Alias { service, since: self.now, ends: self.now + self.valid_lft() };
         let aliases = &mut self.hosts[node].aliases;
-        let at = aliases.partition_point(|(held, _)| *held < service);
-        aliases.insert(at, (service, ends));
+        let at = aliases.partition_point(|held| held.service < service);
+        aliases.insert(at, alias);
         self.trace.mix(self.now ^ u64::from(service.0) << 32 ^ node as u64);
         self.trace.tell(self.now, node, Happening::Alias(service.0 as usize - 1));
         self.judge(service);
     }
 
     fn drop_alias(&mut self, node: usize, service: ServiceId, why: &'static str) {
-        self.hosts[node].aliases.retain(|(held, _)| *held != service);
+        self.hosts[node].aliases.retain(|alias| alias.service != service);
         self.trace.mix(self.now ^ u64::from(service.0) << 33 ^ node as u64);
         self.trace.tell(self.now, node, Happening::NoAlias(service.0 as usize - 1, why));
     }
 
     pub(super) fn drop_aliases(&mut self, node: usize, why: &'static str) {
-        while let Some((service, _)) = self.hosts[node].aliases.last().copied() {
-            self.drop_alias(node, service, why);
+        while let Some(alias) = self.hosts[node].aliases.last().copied() {
+            self.drop_alias(node, alias.service, why);
         }
     }
 
     /// The process stopped or died: the kernel drops each address when its lifetime ends.
     pub(super) fn kernel_alone(&mut self, node: usize) {
         self.hosts[node].last_silenced = self.now;
-        let mut ends: Vec<Nanos> = self.hosts[node].aliases.iter().map(|(_, end)| *end).collect();
+        let mut ends: Vec<Nanos> = self.hosts[node].aliases.iter().map(|alias| alias.ends).collect();
         ends.dedup();
         for end in ends {
             self.schedule_at(end, Event::KernelDrops { node });
@@ -158,8 +159,8 @@ impl World {
 
     pub(super) fn kernel_drops(&mut self, node: usize) {
         let now = self.now;
-        while let Some((service, _)) = self.hosts[node].aliases.iter().find(|(_, end)| *end <= now).copied() {
-            self.drop_alias(node, service, "lifetime over");
+        while let Some(alias) = self.hosts[node].aliases.iter().find(|alias| alias.ends <= now).copied() {
+            self.drop_alias(node, alias.service, "lifetime over");
         }
     }
 }
