@@ -2,6 +2,7 @@
 pub mod config;
 pub mod control;
 pub mod controller;
+pub mod simulator;
 #[cfg(test)]
 mod tidy;
 pub mod vocabulary;
