@@ -32,11 +32,11 @@ pub const USAGE: u8 = 2;
 pub const UNREACHABLE: u8 = 3;
 
 /// The whole of the binary `diehard`.
-pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+/// Does what the arguments say, on the real standard streams.
+pub fn serve(arguments: &Arguments) -> ExitCode {
     let look = Look { colour: wants_colour(), columns: columns() };
     let out = io::stdout();
-    ExitCode::from(run(&arguments, &mut out.lock(), &mut io::stderr(), look))
+    ExitCode::from(run(arguments, &mut out.lock(), &mut io::stderr(), look))
 }
 
 fn wants_colour() -> bool {
@@ -123,6 +123,7 @@ impl Session<'_> {
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
+            Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
     }
 
