@@ -2,3 +2,4 @@
 //! promises on fixed seeds. `diehard simulate` runs more.
 
 mod judges;
+mod planted;
