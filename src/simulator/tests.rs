@@ -3,3 +3,4 @@
 
 mod judges;
 mod planted;
+mod promises;
