@@ -5,7 +5,7 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::plan::{Plan, place};
 use super::random::Random;
-use super::run::{BOUND, cold_start};
+use super::run::{BOUND, CURRENT, cold_start};
 use super::settle::{Patience, settle};
 use super::world::World;
 use crate::config::ProbeInterval;
@@ -54,6 +54,7 @@ pub struct Outages {
 
 /// Kills once and looks.
 pub fn deaths(deaths: &Deaths) -> Outages {
+    CURRENT.set((deaths.seed, deaths.nodes));
     let mut random = Random::new(deaths.seed);
     let mut plan = Plan::quiet(deaths.nodes, &mut random);
     plan.config.cluster.probe_interval = deaths.probe;
@@ -69,11 +70,14 @@ pub fn deaths(deaths: &Deaths) -> Outages {
     world.storm();
     let moment = world.now + SECOND + world.random.below(SECOND);
     world.run_until(moment);
-    if !world.checker.violations.is_empty() {
-        return failed(&world, "before anybody died");
-    }
-    let victims = choose(&mut world, deaths.victims);
-    kill(&mut world, &victims)
+    let outages = if world.checker.violations.is_empty() {
+        let victims = choose(&mut world, deaths.victims);
+        kill(&mut world, &victims)
+    } else {
+        failed(&world, "before anybody died")
+    };
+    world.ended = true;
+    outages
 }
 
 fn choose(world: &mut World, victims: Victims) -> Vec<usize> {

@@ -140,6 +140,7 @@ fn calm(world: &mut World, role: LinkRole, duration: Nanos) {
 }
 
 fn outcome(seed: u64, mut world: World, settled: Vec<Nanos>) -> Outcome {
+    world.ended = true;
     let broken = !world.checker.violations.is_empty();
     Outcome {
         seed,

@@ -2,3 +2,5 @@
 //! promises on fixed seeds. `diehard simulate` runs more.
 
 mod judges;
+mod planted;
+mod promises;

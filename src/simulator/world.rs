@@ -83,6 +83,8 @@ pub struct World {
     pub statistics: Statistics,
     /// What a process that just ended had not yet written.
     unwritten: Option<(Record, u64)>,
+    /// The run came to its end: a world dropped before was dropped by a panic.
+    pub ended: bool,
     key: Key,
     buffer: Vec<u8>,
     /// The mistake in every controller, if a test wants one.
@@ -117,6 +119,7 @@ impl World {
             trace: Trace::new(),
             statistics: Statistics::default(),
             unwritten: None,
+            ended: false,
             key,
             buffer: Vec::with_capacity(2048),
             planted,
@@ -267,7 +270,7 @@ fn new_clock(plan: &Plan, random: &mut Random) -> Clock {
 /// A panic is a broken promise too: what happened before it.
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.ended {
             let (seed, nodes) = CURRENT.get();
             eprintln!("{}\npanic in seed {seed} with {nodes} nodes", self.trace.lines().join("\n"));
         }

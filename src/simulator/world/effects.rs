@@ -59,7 +59,6 @@ impl World {
         let roles: &[LinkRole] = match links {
             Links::Internal => &[LinkRole::Internal],
             Links::External => &[LinkRole::External],
-            Links::External => &[LinkRole::External],
             Links::All => &[LinkRole::Internal, LinkRole::External],
         };
         for &role in roles {
