@@ -11,7 +11,6 @@ use super::key;
 use super::protocol::Question;
 use super::status::Status;
 use super::table::{self, Look};
-use clap::Parser;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

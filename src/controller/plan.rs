@@ -706,6 +706,10 @@ impl Controller {
     ) -> Option<(NodeId, bool, Why)> {
         let service = slot.service;
         self.config.service(service)?;
+        // Only who has the address can hand it over; who still looks, or is blocked, comes to it later.
+        if !self.says_it_holds(service, holder) {
+            return None;
+        }
         let wish = self.office.as_mut().and_then(|office| office.notes.moves.remove(&service));
         if let Some((to, pinned)) = wish
             && to != holder
@@ -775,6 +779,7 @@ impl Controller {
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)
             && let Some(from) = next.table[at].holder
+            && self.says_it_holds(service, from)
         {
             conditions.events.push(Event::MoveBegan { service, from, to, why: Why::Balance });
             next.table[at].phase = Phase::Prepare { to };

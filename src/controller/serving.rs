@@ -70,6 +70,8 @@ struct Handover {
     until: Instant,
     next_send: Instant,
     heard: bool,
+    /// This node had the address when the hand-over began: only then it is its to give.
+    had: bool,
 }
 
 /// What all services share.
@@ -235,7 +237,7 @@ impl Controller {
     fn tick_handover(&mut self, now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         let Some(handover) = &mut local.handover else { return };
-        if now >= handover.next_send && !handover.heard {
+        if now >= handover.next_send && !handover.heard && handover.had {
             handover.next_send = now + HAND_OVER_STEP;
             let (to, nonce) = (handover.to, handover.nonce);
             self.tell(to, Packet::FailBack { service: id, nonce });
@@ -398,17 +400,20 @@ impl Controller {
         let endless = self.planted(Planted::HandoverWithoutUntil);
         let Some(local) = self.services.get_mut(&id) else { return };
         local.look = None;
+        let had = local.present && local.wanted;
         let handover = *local.handover.get_or_insert(Handover {
             to,
             nonce,
             until: now + limit,
             next_send: now,
             heard: false,
+            had,
         });
         if now >= handover.until && !(endless && !handover.heard) {
             if let Some(handover) = &mut local.handover {
                 handover.until = Instant::MAX;
-                handover.next_send = if handover.heard { Instant::MAX } else { now + HAND_OVER_STEP };
+                handover.next_send =
+                    if handover.heard || !handover.had { Instant::MAX } else { now + HAND_OVER_STEP };
             }
             if local.wanted {
                 local.wanted = false;

@@ -13,9 +13,14 @@ use crate::vocabulary::{Instant, ServiceId};
 impl World {
     pub(super) fn serve(&mut self, node: usize, services: Vec<ServiceId>, until: Instant) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
+        let changed = process.faker.wanted != services;
         process.faker.wanted = services;
         process.faker.until = until;
         self.faker_alarm(node);
+        // Every new set is answered, even if the kernel has it already.
+        if changed && self.difference(node).is_none() {
+            self.faker_reports(node);
+        }
         self.faker_acts(node);
     }
 
@@ -161,6 +166,8 @@ impl World {
         let now = self.now;
         while let Some(alias) = self.hosts[node].aliases.iter().find(|alias| alias.ends <= now).copied() {
             self.drop_alias(node, alias.service, "lifetime over");
+            // The link monitor sees it go.
+            self.faker_reports(node);
         }
     }
 }
