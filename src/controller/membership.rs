@@ -191,6 +191,9 @@ impl Controller {
 
     pub(super) fn on_nack(&mut self, now: Instant, header: &Header, term: Term, known: Option<Incarnation>) {
         self.boot.round_seen = self.boot.round_seen.max(term.round);
+        if self.office.is_none() && self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term < term) {
+            self.candidacy = None;
+        }
         let Some(known) = known else { return };
         if known < self.incarnation {
             return;
@@ -238,6 +241,15 @@ impl Controller {
                 }
             }
             Packet::State { committed: true, state } => self.on_committed(now, header, state),
+            // A member here that follows another lineage: the state, or, if it is beyond this one, a new life.
+            Packet::BeatAck { .. } if self.office.is_some() => {
+                if header.epoch < self.epoch() {
+                    self.offer_state(now, header.from, None);
+                } else {
+                    let newest = self.epoch().term;
+                    self.nack(now, header.from, newest, Some(header.incarnation));
+                }
+            }
             Packet::Suspect { suspect, candidacy: Some(term), nonce, .. } => {
                 self.on_candidacy(now, header, suspect, term, nonce);
             }

@@ -421,6 +421,8 @@ impl Controller {
         let priority = self.priority(self.me);
         let members = self.committed.as_ref().map_or(0, |state| state.members.len());
         let alone = members <= 1;
+        // Who is missing may be on the other side of a cut, and lead as well: it must hear this (M1).
+        let missing = members < self.config.nodes.len();
         let (t, p) = (self.timing.t, self.timing.p);
         let Some(office) = &mut self.office else { return };
         let regular = now >= office.next_beat;
@@ -435,7 +437,7 @@ impl Controller {
         }
         office.beats.push_back((number, now));
         let members = u16::try_from(members).unwrap_or(u16::MAX);
-        let links = if regular && !lost { Links::Internal } else { Links::All };
+        let links = if regular && !lost && !missing { Links::Internal } else { Links::All };
         self.send(Destination::All, links, Packet::Beat { number, members, priority });
         self.renew_root(now);
         self.grant_pending(now);

@@ -243,10 +243,12 @@ impl Controller {
         let life =
             self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
         let left = life.is_some_and(|life| self.is_over(node, life));
-        if office.predecessor == Some(node) || left || self.planted(Planted::NoWaitForLeases) {
+        let granted = office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.lease_end);
+        // The old controller is free only as long as it has not come back as a member of this term.
+        let ended = office.predecessor == Some(node) && granted == Instant::ZERO;
+        if ended || left || self.planted(Planted::NoWaitForLeases) {
             return now;
         }
-        let granted = office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.lease_end);
         (granted + self.margin()).max(office.not_before)
     }
 

@@ -212,6 +212,10 @@ impl Controller {
             self.vote(now, ballot);
         } else if term > self.voted && self.office.is_none() {
             self.ballot = Some(ballot);
+        } else if term < self.voted {
+            // The candidate does not know of that term yet: it shall ask again with a newer one.
+            let newest = self.voted;
+            self.nack(now, header.from, newest, None);
         }
     }
 
@@ -352,6 +356,11 @@ impl Controller {
                 member.incarnation = life;
                 member.leaving = false;
             }
+        }
+        if base.member(self.me).is_none() {
+            let (id, incarnation) = (self.me, self.incarnation);
+            base.members.push(Member { id, incarnation, standby: false, leaving: false });
+            base.members.sort_by_key(|member| member.id);
         }
         let count = base.members.iter().filter(|member| voters.contains(&member.id)).count();
         if 2 * count <= base.members.len() {
