@@ -98,10 +98,12 @@ impl Controller {
     pub(super) fn on_committed(&mut self, now: Instant, header: &Header, state: State) {
         let mine = state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation);
         if mine {
+            // Another lineage's state counts only for who follows its author, or nobody any more (M1).
+            let free = now >= self.promise.until && now >= self.serving_until();
             let replaced = self.lineage() == 0
                 || state.lineage == self.lineage()
                 || self.promise.term == state.epoch.term
-                || now >= self.promise.until;
+                || free;
             if self.is_newer(state.epoch, self.epoch()) && replaced {
                 self.adopt(now, state);
             }

@@ -219,7 +219,9 @@ impl Controller {
             Packet::Beat { number, members, priority } => {
                 let Some(state) = &self.committed else { return };
                 let leader = self.controller().unwrap_or(self.me);
-                let own = u16::try_from(state.members.len()).unwrap_or(u16::MAX);
+                // Who leads nobody, or follows nobody, has no weight: its members may be on the other side.
+                let stands = now < self.serving_until();
+                let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
                 let mine = (own, self.priority(leader), state.lineage);
                 if (members, priority, header.lineage) <= mine {
                     return;

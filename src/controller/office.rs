@@ -436,7 +436,8 @@ impl Controller {
             office.beats.pop_front();
         }
         office.beats.push_back((number, now));
-        let members = u16::try_from(members).unwrap_or(u16::MAX);
+        // Without a root it leads nobody, whatever its state says (M1).
+        let members = if now < office.root_end { u16::try_from(members).unwrap_or(u16::MAX) } else { 0 };
         let links = if regular && !lost && !missing { Links::Internal } else { Links::All };
         self.send(Destination::All, links, Packet::Beat { number, members, priority });
         self.renew_root(now);

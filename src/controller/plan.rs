@@ -86,7 +86,9 @@ impl Notes {
         self.taken.insert(service, (epoch, node));
     }
 
+    /// An operator's word also ends what a failed start left behind: the cause may be mended.
     pub fn wish_move(&mut self, service: ServiceId, to: NodeId, pinned: bool) {
+        self.failures.remove(&(to, service));
         self.moves.insert(service, (to, pinned));
     }
 
@@ -95,6 +97,7 @@ impl Notes {
     }
 
     pub fn wish_standby(&mut self, node: NodeId, standby: bool) {
+        self.failures.retain(|(failed, _), _| *failed != node);
         self.standby.insert(node, standby);
     }
 

@@ -16,6 +16,8 @@ const HANDOVER_PROBES: u64 = 4;
 /// Where half may go on alone, two holders meet when the LANs heal: until they have heard of each other
 /// and released (M1).
 const MEETING: Nanos = 500 * MILLI;
+/// A take or a handover that was under way when the LANs healed is over by then: one look of 8 probes.
+const UNDER_WAY: Nanos = 100 * MILLI;
 /// A stopped process cannot keep its part of a handover: its kernel does, after `valid_lft`.
 const KERNEL: Nanos = 2_100 * MILLI;
 /// Committed values that are remembered to compare others with.
@@ -175,8 +177,10 @@ impl Checker {
             let silenced = !hosts[from].runs() || hosts[from].last_silenced > offer.at;
             Some(if silenced { until.max(hosts[from].last_silenced + KERNEL) } else { until })
         });
-        // Nobody takes an address that he could have seen on somebody: only old holders meet.
-        let old = |node: usize| hosts[node].alias(service).is_some_and(|alias| alias.since <= self.healed_at);
+        // Nobody takes an address that he could have seen on somebody: only old holders meet, and who had
+        // already decided when the LANs healed.
+        let decided = self.healed_at + UNDER_WAY;
+        let old = |node: usize| hosts[node].alias(service).is_some_and(|alias| alias.since <= decided);
         let meeting = (self.alone && old(one) && old(other)).then_some(self.healed_at + MEETING);
         handover.chain(meeting).max()
     }
