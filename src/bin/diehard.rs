@@ -1,1 +1,2 @@
+//! What a person types.
 fn main() {}

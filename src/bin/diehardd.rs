@@ -1,1 +1,2 @@
+//! The daemon: arguments in, exit code out.
 fn main() {}
