@@ -1,5 +1,29 @@
-//! What nodes say to each other: typed packets, their bytes, their seal. PURE: no sockets, no clock.
+//! What nodes say to each other: typed packets, their bytes, their seal, and the frames that tell
+//! switches and neighbours who has an address. PURE: no sockets, no clock.
+//!
+//! The way in: [`Key::open`] (length, magic, version, cluster, seal, then the codec), then
+//! [`ReplayWindows::accept`]. The way out: [`Key::seal`]. Whatever fails is a [`Reject`], which changes
+//! nothing but its counter (P7).
+mod arp;
+mod codec;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod golden;
+mod neighbour;
 mod packet;
+mod replay;
+#[cfg(test)]
+mod samples;
+mod seal;
 mod state;
+pub use arp::*;
+pub use codec::{
+    DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_REASON,
+    MAX_SERVICES, VERSION, decode, digest, encode,
+};
+pub use neighbour::*;
 pub use packet::*;
+pub use replay::*;
+pub use seal::*;
 pub use state::*;

@@ -188,6 +188,11 @@ pub enum Packet {
         /// Accepted, or why not.
         result: Result<(), String>,
     },
+    /// Controller → all: it gives up its office in favour of `to`; its promises are void.
+    Resign {
+        /// The candidate.
+        to: NodeId,
+    },
     /// The sender, or the life it speaks for, is gone and holds nothing (J2).
     Leave {
         /// The life that ended.
@@ -236,6 +241,8 @@ pub struct Boot {
     pub priority: u16,
     /// It has waited out its forgotten promises (E5) and may vote.
     pub may_vote: bool,
+    /// An operator had put it on standby: it stays so.
+    pub standby: bool,
 }
 
 /// What the GUI and `diehard status` show of a node beside the agreed state.

@@ -44,6 +44,8 @@ pub struct Slot {
     pub holder: Option<NodeId>,
     /// Where it stands.
     pub phase: Phase,
+    /// An operator put it there: it stays until `failback`, or until its holder is gone.
+    pub pinned: bool,
 }
 
 /// The step of a service's move (protocol.md, H).

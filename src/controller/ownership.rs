@@ -1,0 +1,149 @@
+//! Who should hold what: functions of the state, no memory (paper, algorithm 2; promises P4 and P5).
+
+use crate::config::Config;
+use crate::vocabulary::{NodeId, ServiceId};
+use crate::wire::{Phase, State};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Weight of a service; 1 for one that is not in this node's file.
+pub(super) fn weight(config: &Config, service: ServiceId) -> f64 {
+    config.service(service).map_or(1.0, |service| service.weight)
+}
+
+/// Capacity of a node; 1 for one that is not in this node's file.
+pub(super) fn capacity(config: &Config, node: NodeId) -> f64 {
+    config.node(node).map_or(1.0, |node| node.capacity)
+}
+
+/// Priority of a node; 0 for one that is not in this node's file.
+pub(super) fn priority(config: &Config, node: NodeId) -> u16 {
+    config.node(node).map_or(0, |node| node.priority)
+}
+
+/// Where a service belongs; `None` for `any`.
+pub(super) fn home(config: &Config, service: ServiceId) -> Option<NodeId> {
+    config.service(service).and_then(|service| service.home)
+}
+
+/// Who has a service after the move that is under way.
+fn future_holder(slot: &crate::wire::Slot) -> Option<NodeId> {
+    match slot.phase {
+        Phase::Held | Phase::Abort { .. } => slot.holder,
+        Phase::Prepare { to } | Phase::Handover { to } => Some(to),
+        Phase::Failed => None,
+    }
+}
+
+/// Held weight of every node, counting moves under way as done.
+pub(super) struct Loads {
+    held: BTreeMap<NodeId, f64>,
+    foreign: BTreeMap<NodeId, u32>,
+}
+
+impl Loads {
+    /// Of this state.
+    pub fn of(state: &State, config: &Config) -> Self {
+        let mut loads = Loads { held: BTreeMap::new(), foreign: BTreeMap::new() };
+        for slot in &state.table {
+            if let Some(holder) = future_holder(slot) {
+                loads.add(config, slot.service, holder);
+            }
+        }
+        loads
+    }
+
+    /// `node` holds `service` as well.
+    pub fn add(&mut self, config: &Config, service: ServiceId, node: NodeId) {
+        *self.held.entry(node).or_default() += weight(config, service);
+        if home(config, service) != Some(node) {
+            *self.foreign.entry(node).or_default() += 1;
+        }
+    }
+
+    /// `node` no longer holds `service`.
+    pub fn remove(&mut self, config: &Config, service: ServiceId, node: NodeId) {
+        *self.held.entry(node).or_default() -= weight(config, service);
+        if home(config, service) != Some(node) {
+            let foreign = self.foreign.entry(node).or_default();
+            *foreign = foreign.saturating_sub(1);
+        }
+    }
+
+    /// Held weight ÷ capacity.
+    pub fn relative(&self, config: &Config, node: NodeId) -> f64 {
+        let capacity = capacity(config, node);
+        let held = self.held.get(&node).copied().unwrap_or(0.0);
+        if capacity > 0.0 { held / capacity } else { held.max(0.0) * f64::MAX.sqrt() }
+    }
+
+    /// Relative load with `service` on top.
+    fn after(&self, config: &Config, service: ServiceId, node: NodeId) -> f64 {
+        (self.held.get(&node).copied().unwrap_or(0.0) + weight(config, service)) / capacity(config, node)
+    }
+
+    /// Is it serving for somebody else (the paper's «faking»)?
+    fn faking(&self, node: NodeId) -> bool {
+        self.foreign.get(&node).copied().unwrap_or(0) > 0
+    }
+
+    /// The candidates, best first: lowest relative load after the move; ties: the controller if it fakes
+    /// nothing (the paper's rule), then the lowest priority.
+    pub fn ranking(
+        &self,
+        config: &Config,
+        service: ServiceId,
+        candidates: &[NodeId],
+        controller: NodeId,
+    ) -> Vec<NodeId> {
+        let mut ranked: Vec<NodeId> =
+            candidates.iter().copied().filter(|&node| capacity(config, node) > 0.0).collect();
+        ranked.sort_by(|&a, &b| {
+            self.after(config, service, a)
+                .partial_cmp(&self.after(config, service, b))
+                .unwrap_or(Ordering::Equal)
+                .then_with(|| {
+                    let idle = |node| node == controller && !self.faking(node);
+                    idle(b).cmp(&idle(a))
+                })
+                .then_with(|| priority(config, a).cmp(&priority(config, b)))
+                .then_with(|| a.cmp(&b))
+        });
+        ranked
+    }
+}
+
+/// The services in the order in which they are placed: heavy ones first, then by identity.
+pub(super) fn placement_order(config: &Config, services: &mut [ServiceId]) {
+    services.sort_by(|&a, &b| {
+        weight(config, b).partial_cmp(&weight(config, a)).unwrap_or(Ordering::Equal).then(a.cmp(&b))
+    });
+}
+
+/// One service that should move so that loads differ by less than its weight (P4): from the most to the
+/// least loaded of `nodes`; never one that is at home, never where nothing is gained.
+pub(super) fn imbalance(
+    state: &State,
+    config: &Config,
+    nodes: &[NodeId],
+    may_move: impl Fn(ServiceId, NodeId) -> bool,
+) -> Option<(ServiceId, NodeId)> {
+    let loads = Loads::of(state, config);
+    let mut best: Option<(f64, ServiceId, NodeId)> = None;
+    for slot in &state.table {
+        let Some(holder) = slot.holder else { continue };
+        if slot.phase != Phase::Held || slot.pinned || home(config, slot.service) == Some(holder) {
+            continue;
+        }
+        for &node in nodes {
+            if node == holder || capacity(config, node) <= 0.0 || !may_move(slot.service, node) {
+                continue;
+            }
+            let gain = loads.relative(config, holder) - loads.after(config, slot.service, node);
+            if gain > 1e-9 && best.is_none_or(|(most, ..)| gain > most + 1e-9) {
+                best = Some((gain, slot.service, node));
+            }
+        }
+    }
+    best.map(|(_, service, node)| (service, node))
+}

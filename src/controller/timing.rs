@@ -1,0 +1,52 @@
+//! The protocol's times, all derived from T and p (protocol.md, constants).
+
+use crate::wire::State;
+use std::time::Duration;
+
+/// The durations that T and the probe divisor give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timing {
+    /// T: HELLO and BEAT interval.
+    pub t: Duration,
+    /// p: probe and resend interval, T/8 or T/16.
+    pub p: Duration,
+    /// g = 1.6 p: grace before silence means something; room for one resend.
+    pub g: Duration,
+    /// Lp = T + g + 3p: how long a member follows nobody else after a BEAT.
+    pub promise: Duration,
+    /// X = 3p: how much longer a member lease may run than the root.
+    pub x: Duration,
+    /// Lm = Lp + X: the longest member lease.
+    pub member: Duration,
+}
+
+impl Timing {
+    /// `divisor` is 8 or 16.
+    pub fn new(t: Duration, divisor: u8) -> Self {
+        let p = t / u32::from(divisor.max(1));
+        let g = p * 8 / 5;
+        let promise = t + g + p * 3;
+        let x = p * 3;
+        Timing { t, p, g, promise, x, member: promise + x }
+    }
+
+    /// The times of a committed state.
+    pub fn of(state: &State) -> Self {
+        Timing::new(state.hello_interval, state.probe_divisor)
+    }
+
+    /// X at the coarsest divisor: what a new controller waits, whatever its predecessor used (E4).
+    pub fn longest_x(&self) -> Duration {
+        self.t * 3 / 8
+    }
+
+    /// m: what the own scheduler may cost, and the drift of two clocks (up to 1000 ppm) over a lease.
+    pub fn margin(&self, lateness: Duration) -> Duration {
+        (lateness * 2).max(Duration::from_millis(2)) + self.member / 1000
+    }
+
+    /// Lr = Lp − m: how long a beat that a majority acknowledged lets its sender decide.
+    pub fn root(&self, lateness: Duration) -> Duration {
+        self.promise.saturating_sub(self.margin(lateness))
+    }
+}

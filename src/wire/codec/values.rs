@@ -1,0 +1,219 @@
+//! The compound values inside packets: state, report, boot, status, command.
+//!
+//! ```text
+//! list<T, N>  count 2, at most N; then the elements       text<N>  length 2, at most N; then UTF-8
+//! option<T>   0, or 1 and T                                epoch    round 4, author 4, version 8
+//!
+//! State       epoch 16, lineage 8, hello interval in µs 4, probe divisor 1, frozen 1,
+//!             list<member, 64>, list<slot, 256>, both strictly ascending
+//! member      node 4, incarnation 8, flags 1: bit 0 standby, bit 1 leaving
+//! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
+//!             to 4 with phases 1 to 3
+//! Report      holding, ready, failed, blocked: list<service 4, 256> each; external 1, leaving 1, lateness 4
+//! Boot        epoch 16, priority 2, may vote 1, standby 1
+//! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8
+//! link        device text<15>, role 1, up 1, hears left 1, hears right 1
+//! Command     1 move: service 4, node 4    2 failback: option<service 4>    3 standby: node 4
+//!             4 online: node 4             5 freeze                         6 thaw
+//! ```
+
+use super::cursor::{Cursor, Wire, put_list, put_text};
+use super::{DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_SERVICES};
+use crate::vocabulary::ServiceId;
+use crate::wire::{Boot, Command, LinkStatus, Member, Phase, Report, Slot, State, Status};
+use std::time::Duration;
+
+/// Below, the heartbeat would be a storm; above, nobody would call it one. The configuration is
+/// narrower (10 ms to 10 s); this only keeps a wrong number from becoming a timer.
+const INTERVAL_US: std::ops::RangeInclusive<u32> = 1_000..=60_000_000;
+
+impl Wire for State {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.epoch.put(out);
+        self.lineage.put(out);
+        u32::try_from(self.hello_interval.as_micros()).unwrap_or(u32::MAX).put(out);
+        self.probe_divisor.put(out);
+        self.frozen.put(out);
+        put_list(&self.members, out);
+        put_list(&self.table, out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let (epoch, lineage) = (from.take()?, from.take()?);
+        let interval = from.take::<u32>()?;
+        let probe_divisor = from.take()?;
+        if !INTERVAL_US.contains(&interval) || !matches!(probe_divisor, 8 | 16) {
+            return Err(DecodeError::Value);
+        }
+        let frozen = from.take()?;
+        let members: Vec<Member> = from.list(MAX_MEMBERS)?;
+        let table: Vec<Slot> = from.list(MAX_SERVICES)?;
+        // The ring is this order: a node twice in it would be its own neighbour.
+        if !members.is_sorted_by(|a, b| a.id < b.id) || !table.is_sorted_by(|a, b| a.service < b.service) {
+            return Err(DecodeError::Order);
+        }
+        let hello_interval = Duration::from_micros(u64::from(interval));
+        Ok(State { epoch, lineage, hello_interval, probe_divisor, frozen, members, table })
+    }
+}
+
+impl Wire for Member {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.id.put(out);
+        self.incarnation.put(out);
+        out.push(u8::from(self.standby) | u8::from(self.leaving) << 1);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let (id, incarnation) = (from.take()?, from.take()?);
+        let flags = from.take::<u8>()?;
+        if flags > 0b11 {
+            return Err(DecodeError::Value);
+        }
+        Ok(Member { id, incarnation, standby: flags & 1 != 0, leaving: flags & 2 != 0 })
+    }
+}
+
+impl Wire for Slot {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.service.put(out);
+        self.holder.put(out);
+        self.pinned.put(out);
+        let (number, to) = match self.phase {
+            Phase::Held => (0, None),
+            Phase::Prepare { to } => (1, Some(to)),
+            Phase::Handover { to } => (2, Some(to)),
+            Phase::Abort { to } => (3, Some(to)),
+            Phase::Failed => (4, None),
+        };
+        out.push(number);
+        if let Some(to) = to {
+            to.put(out);
+        }
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let (service, holder, pinned) = (from.take()?, from.take()?, from.take()?);
+        let phase = match from.take::<u8>()? {
+            0 => Phase::Held,
+            1 => Phase::Prepare { to: from.take()? },
+            2 => Phase::Handover { to: from.take()? },
+            3 => Phase::Abort { to: from.take()? },
+            4 => Phase::Failed,
+            _ => return Err(DecodeError::Value),
+        };
+        Ok(Slot { service, holder, phase, pinned })
+    }
+}
+
+impl Wire for Report {
+    fn put(&self, out: &mut Vec<u8>) {
+        for services in [&self.holding, &self.ready, &self.failed, &self.blocked] {
+            put_list(services, out);
+        }
+        self.external_ok.put(out);
+        self.leaving.put(out);
+        self.lateness_us.put(out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let mut services = || from.list::<ServiceId>(MAX_SERVICES);
+        let (holding, ready, failed, blocked) = (services()?, services()?, services()?, services()?);
+        let (external_ok, leaving, lateness_us) = (from.take()?, from.take()?, from.take()?);
+        Ok(Report { holding, ready, failed, blocked, external_ok, leaving, lateness_us })
+    }
+}
+
+impl Wire for Boot {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.remembers.put(out);
+        self.priority.put(out);
+        self.may_vote.put(out);
+        self.standby.put(out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let (remembers, priority) = (from.take()?, from.take()?);
+        Ok(Boot { remembers, priority, may_vote: from.take()?, standby: from.take()? })
+    }
+}
+
+impl Wire for Status {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_text(&self.name, MAX_NAME, out);
+        self.load_permille.put(out);
+        self.config_digest.put(out);
+        put_list(&self.links, out);
+        self.lateness_us.put(out);
+        self.rejected.put(out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(Status {
+            name: from.text(MAX_NAME)?,
+            load_permille: from.take()?,
+            config_digest: from.take()?,
+            links: from.list(MAX_LINKS)?,
+            lateness_us: from.take()?,
+            rejected: from.take()?,
+        })
+    }
+}
+
+impl Wire for LinkStatus {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_text(&self.device, MAX_DEVICE, out);
+        self.role.put(out);
+        for flag in [self.up, self.hears_left, self.hears_right] {
+            flag.put(out);
+        }
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(LinkStatus {
+            device: from.text(MAX_DEVICE)?,
+            role: from.take()?,
+            up: from.take()?,
+            hears_left: from.take()?,
+            hears_right: from.take()?,
+        })
+    }
+}
+
+impl Wire for Command {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Command::Move { service, to } => {
+                out.push(1);
+                service.put(out);
+                to.put(out);
+            }
+            Command::Failback { service } => {
+                out.push(2);
+                service.put(out);
+            }
+            Command::Standby { node } => {
+                out.push(3);
+                node.put(out);
+            }
+            Command::Online { node } => {
+                out.push(4);
+                node.put(out);
+            }
+            Command::Freeze => out.push(5),
+            Command::Thaw => out.push(6),
+        }
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(match from.take::<u8>()? {
+            1 => Command::Move { service: from.take()?, to: from.take()? },
+            2 => Command::Failback { service: from.take()? },
+            3 => Command::Standby { node: from.take()? },
+            4 => Command::Online { node: from.take()? },
+            5 => Command::Freeze,
+            6 => Command::Thaw,
+            _ => return Err(DecodeError::Value),
+        })
+    }
+}

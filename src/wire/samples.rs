@@ -1,0 +1,355 @@
+//! Datagrams for the tests of this module: one fixed of each type, and arbitrary ones.
+
+use super::*;
+use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use std::time::Duration;
+
+pub const CLUSTER: &str = "www";
+pub const SECRET: &[u8] = b"an example secret, of no use\n";
+
+pub fn key() -> Key {
+    Key::new(SECRET, CLUSTER).expect("the secret is long enough")
+}
+
+pub fn datagram(packet: Packet) -> Datagram {
+    let header = Header {
+        from: node(1),
+        to: Some(node(2)),
+        incarnation: Incarnation(7),
+        sequence: 0x0102_0304_0506_0708,
+        link: LinkRole::External,
+        epoch: epoch(3, 41),
+        lineage: 0xfeed,
+    };
+    Datagram { header, packet }
+}
+
+pub fn node(last: u8) -> NodeId {
+    NodeId(0xc0a8_0a00 + u32::from(last))
+}
+
+fn epoch(round: u32, version: u64) -> Epoch {
+    Epoch { term: Term { round, author: node(4) }, version }
+}
+
+/// A state with so many members and services, as full as it can be.
+pub fn state(members: u32, services: u32) -> State {
+    let to = node(2);
+    State {
+        epoch: epoch(3, 42),
+        lineage: 0xfeed,
+        hello_interval: Duration::from_millis(100),
+        probe_divisor: 8,
+        frozen: true,
+        members: (1..=members)
+            .map(|id| Member {
+                id: NodeId(id),
+                incarnation: Incarnation(9),
+                standby: id % 2 == 0,
+                leaving: id % 3 == 0,
+            })
+            .collect(),
+        table: (1..=services)
+            .map(|service| Slot {
+                service: ServiceId(service),
+                holder: Some(node(1)),
+                pinned: service % 2 == 0,
+                phase: [Phase::Prepare { to }, Phase::Handover { to }, Phase::Abort { to }]
+                    [service as usize % 3],
+            })
+            .collect(),
+    }
+}
+
+/// One packet of each type, with its name in the golden vectors.
+pub fn one_of_each() -> Vec<(&'static str, Packet)> {
+    let (service, incarnation, nonce, term) =
+        (ServiceId::of("www1"), Incarnation(5), 0xabcd, epoch(4, 0).term);
+    let mut held = state(3, 2);
+    held.table.push(Slot { service: ServiceId(8), holder: None, phase: Phase::Failed, pinned: false });
+    held.table.push(Slot { service: ServiceId(9), holder: Some(node(3)), phase: Phase::Held, pinned: true });
+    let report = Report {
+        holding: vec![service],
+        ready: vec![ServiceId(1), ServiceId(2)],
+        failed: vec![ServiceId(3)],
+        blocked: vec![],
+        external_ok: true,
+        leaving: false,
+        lateness_us: 120,
+    };
+    let boot = Boot { remembers: epoch(2, 30), priority: 40, may_vote: true, standby: false };
+    let link = |device: &str, role, up| LinkStatus {
+        device: device.into(),
+        role,
+        up,
+        hears_left: up,
+        hears_right: false,
+    };
+    let status = Status {
+        name: "web1".into(),
+        load_permille: 500,
+        config_digest: 0xc0f1,
+        links: vec![link("eth0", LinkRole::External, true), link("eth1", LinkRole::Internal, false)],
+        lateness_us: 80,
+        rejected: 3,
+    };
+    let suspect = node(3);
+    let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
+    vec![
+        ("hello", Packet::Hello { nonce }),
+        ("hello-ack", Packet::HelloAck { nonce }),
+        ("beat", Packet::Beat { number: 12, members: 3, priority: 40 }),
+        ("beat-ack", Packet::BeatAck { number: 12, nonce, report }),
+        ("grant", Packet::Grant { nonce, remaining_us: 195_000 }),
+        ("state", Packet::State { committed: true, state: held.clone() }),
+        ("state-ack", Packet::StateAck { epoch: held.epoch, digest: digest(&held) }),
+        ("nack", Packet::Nack { term, known: Some(incarnation) }),
+        ("suspect", Packet::Suspect { suspect, incarnation, candidacy: Some(term), nonce }),
+        (
+            "roll-call",
+            Packet::RollCall {
+                suspect,
+                nonce,
+                heard_us: Some(1500),
+                vote: Some(term),
+                newest: Some((false, held)),
+            },
+        ),
+        ("ip-check", Packet::IpCheck { nonce, boot: Some(boot) }),
+        ("ip-check-ack", Packet::IpCheckAck { nonce, controller: Some(node(4)) }),
+        ("fail-down", Packet::FailDown { node: suspect, incarnation }),
+        ("fail-over", Packet::FailOver { service, prepare: true }),
+        ("ready", Packet::Ready { service, ok: false }),
+        ("take-over", Packet::TakeOver { service }),
+        ("fail-back", Packet::FailBack { service, nonce }),
+        ("failback-ok", Packet::FailbackOk { service }),
+        ("i-am-left", Packet::IAmLeft),
+        ("i-am-right", Packet::IAmRight),
+        ("status", Packet::Status(status)),
+        ("command", Packet::Command { id: 77, command: Command::Move { service, to: node(2) } }),
+        ("command-ack", Packet::CommandAck { id: 77, result: Err("web2 is on standby".into()) }),
+        ("leave", Packet::Leave { incarnation }),
+        ("resign", Packet::Resign { to: suspect }),
+        (
+            "forward",
+            Packet::Forward {
+                origin: node(3),
+                incarnation,
+                epoch: epoch(3, 41),
+                to: node(4),
+                packet: Box::new(inner),
+            },
+        ),
+    ]
+}
+
+fn any_node() -> impl Strategy<Value = NodeId> {
+    any::<u32>().prop_map(NodeId)
+}
+
+fn any_service() -> impl Strategy<Value = ServiceId> {
+    any::<u32>().prop_map(ServiceId)
+}
+
+fn any_incarnation() -> impl Strategy<Value = Incarnation> {
+    any::<u64>().prop_map(Incarnation)
+}
+
+fn any_term() -> impl Strategy<Value = Term> {
+    (any::<u32>(), any_node()).prop_map(|(round, author)| Term { round, author })
+}
+
+fn any_epoch() -> impl Strategy<Value = Epoch> {
+    (any_term(), any::<u64>()).prop_map(|(term, version)| Epoch { term, version })
+}
+
+fn any_link() -> impl Strategy<Value = LinkRole> {
+    any::<bool>().prop_map(|external| if external { LinkRole::External } else { LinkRole::Internal })
+}
+
+fn any_phase() -> impl Strategy<Value = Phase> {
+    (0..5, any_node()).prop_map(|(number, to)| match number {
+        0 => Phase::Held,
+        1 => Phase::Prepare { to },
+        2 => Phase::Handover { to },
+        3 => Phase::Abort { to },
+        _ => Phase::Failed,
+    })
+}
+
+pub fn any_state() -> impl Strategy<Value = State> {
+    let members = btree_map(any::<u32>(), (any_incarnation(), any::<bool>(), any::<bool>()), 0..=MAX_MEMBERS);
+    let table =
+        btree_map(any::<u32>(), (option::of(any_node()), any_phase(), any::<bool>()), 0..=MAX_SERVICES);
+    let settings = (1_000..=60_000_000_u64, prop_oneof![Just(8_u8), Just(16)], any::<bool>());
+    (any_epoch(), any::<u64>(), settings, members, table).prop_map(
+        |(epoch, lineage, (interval, probe_divisor, frozen), members, table)| State {
+            epoch,
+            lineage,
+            hello_interval: Duration::from_micros(interval),
+            probe_divisor,
+            frozen,
+            members: members
+                .into_iter()
+                .map(|(id, (incarnation, standby, leaving))| Member {
+                    id: NodeId(id),
+                    incarnation,
+                    standby,
+                    leaving,
+                })
+                .collect(),
+            table: table
+                .into_iter()
+                .map(|(id, (holder, phase, pinned))| Slot { service: ServiceId(id), holder, phase, pinned })
+                .collect(),
+        },
+    )
+}
+
+fn any_report() -> impl Strategy<Value = Report> {
+    let services = || vec(any_service(), 0..=12);
+    (services(), services(), services(), services(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
+        |(holding, ready, failed, blocked, external_ok, leaving, lateness_us)| Report {
+            holding,
+            ready,
+            failed,
+            blocked,
+            external_ok,
+            leaving,
+            lateness_us,
+        },
+    )
+}
+
+fn any_status() -> impl Strategy<Value = Status> {
+    let link = ("[a-z0-9.:]{0,15}", any_link(), any::<[bool; 3]>()).prop_map(
+        |(device, role, [up, hears_left, hears_right])| LinkStatus {
+            device,
+            role,
+            up,
+            hears_left,
+            hears_right,
+        },
+    );
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 2]>(), vec(link, 0..=MAX_LINKS)).prop_map(
+        |(name, [load_permille, lateness_us], [config_digest, rejected], links)| Status {
+            name,
+            load_permille,
+            config_digest,
+            links,
+            lateness_us,
+            rejected,
+        },
+    )
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    (0..6, any_service(), any_node(), any::<bool>()).prop_map(|(number, service, node, one)| match number {
+        0 => Command::Move { service, to: node },
+        1 => Command::Failback { service: one.then_some(service) },
+        2 => Command::Standby { node },
+        3 => Command::Online { node },
+        4 => Command::Freeze,
+        _ => Command::Thaw,
+    })
+}
+
+/// Every packet but FORWARD.
+fn any_plain_packet() -> impl Strategy<Value = Packet> {
+    let number = any::<u64>;
+    prop_oneof![
+        number().prop_map(|nonce| Packet::Hello { nonce }),
+        number().prop_map(|nonce| Packet::HelloAck { nonce }),
+        (number(), any::<u16>(), any::<u16>()).prop_map(|(number, members, priority)| Packet::Beat {
+            number,
+            members,
+            priority
+        }),
+        (number(), number(), any_report()).prop_map(|(number, nonce, report)| Packet::BeatAck {
+            number,
+            nonce,
+            report
+        }),
+        (number(), any::<u32>()).prop_map(|(nonce, remaining_us)| Packet::Grant { nonce, remaining_us }),
+        (any::<bool>(), any_state()).prop_map(|(committed, state)| Packet::State { committed, state }),
+        (any_epoch(), number()).prop_map(|(epoch, digest)| Packet::StateAck { epoch, digest }),
+        (any_term(), option::of(any_incarnation())).prop_map(|(term, known)| Packet::Nack { term, known }),
+        (any_node(), any_incarnation(), option::of(any_term()), number()).prop_map(
+            |(suspect, incarnation, candidacy, nonce)| Packet::Suspect {
+                suspect,
+                incarnation,
+                candidacy,
+                nonce
+            }
+        ),
+        (
+            (any_node(), number(), option::of(any::<u32>())),
+            option::of(any_term()),
+            option::of((any::<bool>(), any_state()))
+        )
+            .prop_map(|((suspect, nonce, heard_us), vote, newest)| Packet::RollCall {
+                suspect,
+                nonce,
+                heard_us,
+                vote,
+                newest
+            }),
+        (number(), option::of((any_epoch(), any::<u16>(), any::<[bool; 2]>()))).prop_map(|(nonce, boot)| {
+            let boot = boot.map(|(remembers, priority, [may_vote, standby])| Boot {
+                remembers,
+                priority,
+                may_vote,
+                standby,
+            });
+            Packet::IpCheck { nonce, boot }
+        }),
+        (number(), option::of(any_node()))
+            .prop_map(|(nonce, controller)| Packet::IpCheckAck { nonce, controller }),
+        (any_node(), any_incarnation())
+            .prop_map(|(node, incarnation)| Packet::FailDown { node, incarnation }),
+        (any_service(), any::<bool>()).prop_map(|(service, prepare)| Packet::FailOver { service, prepare }),
+        (any_service(), any::<bool>()).prop_map(|(service, ok)| Packet::Ready { service, ok }),
+        any_service().prop_map(|service| Packet::TakeOver { service }),
+        (any_service(), number()).prop_map(|(service, nonce)| Packet::FailBack { service, nonce }),
+        any_service().prop_map(|service| Packet::FailbackOk { service }),
+        Just(Packet::IAmLeft),
+        Just(Packet::IAmRight),
+        any_status().prop_map(Packet::Status),
+        (number(), any_command()).prop_map(|(id, command)| Packet::Command { id, command }),
+        (number(), proptest::result::maybe_ok(Just(()), "[ -~äß€]{0,170}"))
+            .prop_map(|(id, result)| Packet::CommandAck { id, result }),
+        any_incarnation().prop_map(|incarnation| Packet::Leave { incarnation }),
+        any_node().prop_map(|to| Packet::Resign { to }),
+    ]
+}
+
+fn any_packet() -> impl Strategy<Value = Packet> {
+    let forward = (any_node(), any_incarnation(), any_epoch(), any_node(), any_plain_packet()).prop_map(
+        |(origin, incarnation, epoch, to, packet)| Packet::Forward {
+            origin,
+            incarnation,
+            epoch,
+            to,
+            packet: Box::new(packet),
+        },
+    );
+    prop_oneof![25 => any_plain_packet(), 4 => forward]
+}
+
+pub fn any_datagram() -> impl Strategy<Value = Datagram> {
+    let header =
+        (any_node(), option::of(any_node()), any_incarnation(), any_link(), any_epoch(), any::<[u64; 2]>())
+            .prop_map(|(from, to, incarnation, link, epoch, [sequence, lineage])| Header {
+                from,
+                to,
+                incarnation,
+                sequence,
+                link,
+                epoch,
+                lineage,
+            });
+    (header, any_packet()).prop_map(|(header, packet)| Datagram { header, packet })
+}
