@@ -1,1 +1,2 @@
+//! `diehard`: everything that a person types.
 fn main() {}
