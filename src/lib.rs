@@ -1,5 +1,6 @@
 //! Diehard: N ordinary Linux servers as one self-healing cluster. See ARCHITECTURE.md.
 pub mod config;
+pub mod control;
 pub mod controller;
 pub mod os;
 pub mod vocabulary;

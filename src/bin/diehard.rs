@@ -1,2 +1,2 @@
-//! What a person types.
+//! `diehard`: everything that a person types.
 fn main() {}

@@ -1,0 +1,21 @@
+//! What `diehard` and the daemon say to each other over the UNIX socket `RUN_DIR/control.sock`, and
+//! everything that a person types.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `arguments` | the command lines of both binaries |
+//! | `protocol` | the lines on the socket |
+//! | `server` | the daemon's end: thread `control` and one thread a connection |
+//! | `events` | what happened lately, numbered, for `diehard events` |
+//! | `event_words` | an event of the controller in words and as fields (PURE) |
+//! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
+//! | `table` | that JSON's content for people (PURE) |
+//! | `client`, `cli` | the other end: `diehard` |
+//!
+//! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
+pub mod arguments;
+pub mod event_words;
+pub mod events;
+pub mod protocol;
+pub mod server;
+pub mod status;

@@ -1,0 +1,168 @@
+//! The command lines of `diehardd` and `diehard`. Only definitions: `bin/diehardd.rs` and `control::cli`
+//! act on them, and a test compares them with the man pages.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the daemon's socket is unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/diehard/control.sock";
+/// Where the configuration is unless told otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/diehard.conf";
+/// Where `diehard key new` writes unless told otherwise.
+pub const DEFAULT_KEY: &str = "/etc/diehard.key";
+
+/// `diehardd`: exit 0 fine, 1 failure, 2 usage or configuration.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "diehardd", version, about = "Keeps the service addresses of a cluster alive", long_about = None)]
+pub struct DaemonArguments {
+    /// The configuration, the same on every node
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// This node's name in the configuration [default: the host's name]
+    #[arg(short = 'n', long = "node", value_name = "NODE")]
+    pub node: Option<String>,
+    /// Stay in the foreground and log to the standard error
+    #[arg(short = 'f', long = "foreground")]
+    pub foreground: bool,
+    /// Check the configuration and exit: 0 right, 2 wrong
+    #[arg(short = 't', long = "check")]
+    pub check: bool,
+    /// Say more; with -t print the effective configuration
+    #[arg(short = 'v', long = "verbose")]
+    pub verbose: bool,
+    /// Holds diehardd.pid and control.sock
+    #[arg(long = "run-dir", value_name = "DIR", default_value = "/run/diehard")]
+    pub run_dir: PathBuf,
+    /// Holds what must survive a restart
+    #[arg(long = "state-dir", value_name = "DIR", default_value = "/var/lib/diehard")]
+    pub state_dir: PathBuf,
+}
+
+/// `diehard`: exit 0 done, 1 refused or failed, 2 usage, 3 daemon not reachable.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "diehard", version, about = "Shows and steers a Diehard cluster", long_about = None)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The daemon's control socket
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = DEFAULT_SOCKET, global = true)]
+    pub socket: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long = "json", global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `diehard`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Show the whole cluster: quorum, ring, nodes, services
+    Status,
+    /// Show the nodes
+    Nodes,
+    /// Show the services and who holds them
+    Services,
+    /// Show what happened lately
+    Events {
+        /// Go on showing what happens, until interrupted
+        #[arg(short = 'f', long = "follow")]
+        follow: bool,
+        /// Only after this: an event's number, a time (2026-01-31T12:00:00Z) or an age (90s, 10m, 2h)
+        #[arg(long = "since", value_name = "WHEN")]
+        since: Option<String>,
+        /// Show at most so many, the newest
+        #[arg(long = "limit", value_name = "COUNT")]
+        limit: Option<usize>,
+    },
+    /// Move a service to a node, without losing a request
+    Move {
+        /// Which service
+        service: String,
+        /// Where to
+        node: String,
+        /// How long to wait for it
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Bring a service (or all) back home
+    Failback {
+        /// Which service
+        #[arg(value_name = "SERVICE|all")]
+        service: String,
+        /// How long to wait for it
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Take a node out of service: its services go elsewhere, it goes on voting
+    Standby {
+        /// Which node
+        node: String,
+        /// How long to wait for it
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Put a node back into service
+    Online {
+        /// Which node
+        node: String,
+        /// How long to wait for it
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Stop all automatic moves, except from the dead
+    Freeze,
+    /// Allow automatic moves again
+    Thaw,
+    /// Check or show a configuration file
+    Config {
+        /// What to do with it
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Make the cluster's key
+    Key {
+        /// What to do
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+/// Whether a command returns when it was accepted or when it is done.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Wait {
+    /// Return only when it is done, and fail if that takes longer than --timeout
+    #[arg(short = 'w', long = "wait")]
+    pub wait: bool,
+    /// How long --wait waits
+    #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 60, requires = "wait")]
+    pub timeout_s: u32,
+}
+
+/// `diehard config …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Report every error of the file: 0 right, 1 wrong
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+    },
+    /// Print the configuration with all defaults filled in
+    Show {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+    },
+}
+
+/// `diehard key …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// Write a new random key, readable by its owner alone; never overwrites
+    New {
+        /// Where to
+        #[arg(value_name = "FILE", default_value = DEFAULT_KEY)]
+        file: PathBuf,
+    },
+}

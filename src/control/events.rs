@@ -1,0 +1,128 @@
+//! What happened lately: a bounded, numbered list that the driver writes and connections follow.
+//!
+//! The driver calls `EventLog::push` (a short lock, no I/O under it); each following connection waits in
+//! `EventLog::wait_after`; `EventLog::close` at the daemon's end wakes them all for the last time.
+
+use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How many entries are kept: days of a calm cluster, about 1 MB at most.
+pub const ENTRIES_MAX: usize = 4096;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Grows by one with every entry of this daemon's life; the first is 1.
+    pub sequence: u64,
+    /// RFC 3339, UTC, milliseconds: for people, nothing decides on it.
+    pub time: String,
+    /// One line for people.
+    pub text: String,
+    /// The same for programs: `event` and what belongs to it.
+    pub fields: Map<String, Value>,
+}
+
+/// Entries after a point.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Batch {
+    /// Oldest first.
+    pub events: Vec<Entry>,
+    /// How many after that point were forgotten already.
+    pub missed: u64,
+}
+
+/// The list.
+#[derive(Debug)]
+pub struct EventLog {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: VecDeque<Entry>,
+    last: u64,
+    closed: bool,
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self::with_capacity(ENTRIES_MAX)
+    }
+}
+
+impl EventLog {
+    /// A list that keeps the newest `capacity` entries, at least one.
+    pub fn with_capacity(capacity: usize) -> Self {
+        EventLog { inner: Mutex::default(), changed: Condvar::new(), capacity: capacity.max(1) }
+    }
+
+    /// Adds an entry and wakes who follows; forgets the oldest of a full list. Returns its number.
+    pub fn push(&self, now: SystemTime, text: String, fields: Map<String, Value>) -> u64 {
+        let time = rfc3339(now);
+        let mut inner = self.inner.lock();
+        inner.last += 1;
+        let sequence = inner.last;
+        if inner.entries.len() == self.capacity {
+            inner.entries.pop_front();
+        }
+        inner.entries.push_back(Entry { sequence, time, text, fields });
+        self.changed.notify_all();
+        sequence
+    }
+
+    /// What came after the entry number `since` (0: everything); of more than `limit`, the newest.
+    pub fn after(&self, since: u64, limit: usize) -> Batch {
+        self.inner.lock().after(since, limit)
+    }
+
+    /// Waits at most `patience` for an entry after `since`; an empty batch if none came, `None` once closed.
+    pub fn wait_after(&self, since: u64, patience: Duration) -> Option<Batch> {
+        let mut inner = self.inner.lock();
+        if !inner.closed && inner.last <= since {
+            self.changed.wait_for(&mut inner, patience);
+        }
+        (!inner.closed).then(|| inner.after(since, usize::MAX))
+    }
+
+    /// The daemon ends: nobody waits any longer.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Inner {
+    fn after(&self, since: u64, limit: usize) -> Batch {
+        let wanted = self.last.saturating_sub(since);
+        let kept = self.entries.len() as u64;
+        let count = usize::try_from(wanted.min(kept)).unwrap_or(usize::MAX).min(limit);
+        let events = self.entries.iter().skip(self.entries.len() - count).cloned().collect();
+        Batch { events, missed: wanted.saturating_sub(kept) }
+    }
+}
+
+/// `time` as `2026-01-31T12:00:00.000Z`; times before 1970 as 1970.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since_1970.as_secs() / 86_400, since_1970.as_secs() % 86_400);
+    // Days to civil date, counted in eras of 400 years from 1 March 0000 (Howard Hinnant's algorithm).
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    let millis = since_1970.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{millis:03}Z", second % 60)
+}
+
+#[cfg(test)]
+mod tests;

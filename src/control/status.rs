@@ -1,0 +1,359 @@
+//! The object of `diehard status --json` (its field names are an interface). PURE: a function of the
+//! controller's view and the configuration; the daemon builds it, `diehard` prints it.
+
+use crate::config::{CheckKind, Config, Failback};
+use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
+use crate::vocabulary::{LinkRole, NodeId, ServiceId};
+use crate::wire::Phase;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: String,
+    /// `TERM.VERSION` of the committed state.
+    pub epoch: String,
+    /// The controller that the node follows (or is).
+    pub controller: Option<String>,
+    /// The node has a lease or the root: it may serve.
+    pub quorum: bool,
+    /// No automatic moves.
+    pub frozen: bool,
+    /// Every configured node and every member, in the order of their internal addresses.
+    pub nodes: Vec<NodeStatus>,
+    /// Every service of the table and of the configuration, in the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+    /// The answering node's life.
+    pub incarnation: u64,
+    /// 16 hexadecimal digits: differs where a minority went on alone.
+    pub lineage: String,
+    /// How long the answering node may still serve without being granted more; null: it may not.
+    pub lease_ms: Option<f64>,
+    /// T in force.
+    pub hello_interval_ms: f64,
+    /// p in force.
+    pub probe_interval_ms: f64,
+    /// Worst lateness of the answering node's heartbeat in the last 10 s.
+    pub lateness_ms: f64,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// From the configuration, else as it calls itself, else its internal address.
+    pub name: String,
+    /// `up`, `suspect`, `down`, `joining`, `standby`, `leaving`.
+    pub state: String,
+    /// The life that is a member; null: none is.
+    pub incarnation: Option<u64>,
+    /// Null where the answering node's configuration does not know it.
+    pub priority: Option<u16>,
+    /// Neighbour in the ring.
+    pub left: Option<String>,
+    /// Neighbour in the ring.
+    pub right: Option<String>,
+    /// Held weight ÷ capacity.
+    pub load: f64,
+    /// Null where the answering node's configuration does not know it.
+    pub capacity: Option<f64>,
+    /// Its cards.
+    pub links: Vec<LinkView>,
+    /// 16 hexadecimal digits, the same on every node of a well-kept cluster; null: not heard yet.
+    pub config_digest: Option<String>,
+    /// Its internal address.
+    pub address: String,
+    /// How long ago the answering node heard it; null for itself and for one never heard.
+    pub heard_ms: Option<f64>,
+    /// Over which of its links the answering node hears it.
+    pub heard_on: Vec<String>,
+    /// Worst lateness of its heartbeat in the last 10 s, as it says.
+    pub lateness_ms: Option<f64>,
+    /// Datagrams that it threw away since its start.
+    pub rejected: Option<u64>,
+}
+
+/// One card of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// Its name there.
+    pub device: String,
+    /// `internal` or `external`.
+    pub role: String,
+    /// `up`, `down`, or `unknown` before the node told.
+    pub state: String,
+    /// The left neighbour's HELLO arrives on it; null: unknown.
+    pub hears_left: Option<bool>,
+    /// The right neighbour's answers arrive on it; null: unknown.
+    pub hears_right: Option<bool>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// From the configuration, else its number.
+    pub name: String,
+    /// The node's name, or `any`; null where the answering node's configuration does not know it.
+    pub home: Option<String>,
+    /// Who has it by the table.
+    pub holder: Option<String>,
+    /// `held`, `moving`, `stopped`, `failed`, `orphaned`.
+    pub state: String,
+    /// `ADDRESS/PREFIX`.
+    pub addresses: Vec<String>,
+    /// What is looked at.
+    pub checks: Vec<CheckView>,
+    /// Where it is going, while it moves.
+    pub to: Option<String>,
+    /// Relative; null where the answering node's configuration does not know it.
+    pub weight: Option<f64>,
+    /// Its addresses are up on the answering node.
+    pub here: bool,
+    /// Hardware address of the stranger who answers for its address.
+    pub stranger: Option<String>,
+    /// Why it is not at home, or not served: one phrase for people.
+    pub note: Option<String>,
+}
+
+/// One check of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// From the configuration.
+    pub name: String,
+    /// `type` of the configuration.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it looks at.
+    pub target: String,
+}
+
+/// The status, from what the controller sees and the configuration says.
+pub fn status(view: &View, config: &Config) -> Status {
+    let names = Names { view, config };
+    Status {
+        cluster: config.cluster.name.clone(),
+        node: names.node(view.me),
+        epoch: view.epoch.to_string(),
+        controller: view.controller.map(|id| names.node(id)),
+        quorum: view.quorum,
+        frozen: view.frozen,
+        nodes: view.nodes.iter().map(|node| node_status(node, &names)).collect(),
+        services: in_order(view, config).map(|service| service_status(service, &names)).collect(),
+        incarnation: view.incarnation.0,
+        lineage: format!("{:016x}", view.lineage),
+        lease_ms: view.lease.map(millis),
+        hello_interval_ms: millis(view.hello_interval),
+        probe_interval_ms: millis(view.probe_interval),
+        lateness_ms: millis(view.lateness),
+    }
+}
+
+struct Names<'a> {
+    view: &'a View,
+    config: &'a Config,
+}
+
+impl Names<'_> {
+    fn node(&self, id: NodeId) -> String {
+        if let Some(node) = self.config.node(id) {
+            return node.name.clone();
+        }
+        let told = self.view.nodes.iter().find(|node| node.id == id).and_then(|node| node.status.as_ref());
+        told.filter(|status| !status.name.is_empty())
+            .map_or_else(|| id.to_string(), |status| status.name.clone())
+    }
+
+    fn service(&self, id: ServiceId) -> String {
+        self.config.service(id).map_or_else(|| id.to_string(), |service| service.name.clone())
+    }
+}
+
+/// People look for services by name: numbers made from names would stand in no order at all.
+fn in_order<'a>(view: &'a View, config: &Config) -> impl Iterator<Item = &'a ServiceView> {
+    let mut services: Vec<_> = view.services.iter().collect();
+    let name = |id| config.service(id).map(|service| &service.name);
+    services.sort_by_key(|service| (name(service.id).is_none(), name(service.id).cloned(), service.id));
+    services.into_iter()
+}
+
+/// Milliseconds to the microsecond: more digits than that say nothing.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// The word for a node's state.
+pub fn node_state_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Up => "up",
+        NodeState::Suspect => "suspect",
+        NodeState::Down => "down",
+        NodeState::Joining => "joining",
+        NodeState::Standby => "standby",
+        NodeState::Leaving => "leaving",
+    }
+}
+
+/// The word for a service's state.
+pub fn service_state_word(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Held => "held",
+        ServiceState::Moving => "moving",
+        ServiceState::Stopped => "stopped",
+        ServiceState::Failed => "failed",
+        ServiceState::Orphaned => "orphaned",
+    }
+}
+
+fn check_word(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Http => "http",
+        CheckKind::Tcp => "tcp",
+        CheckKind::Process => "process",
+        CheckKind::Script => "script",
+        CheckKind::Link => "link",
+        CheckKind::Gateway => "gateway",
+        CheckKind::Disk => "disk",
+        CheckKind::Memory => "memory",
+        CheckKind::Load => "load",
+    }
+}
+
+fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
+    let configured = names.config.node(node.id);
+    let told = node.status.as_ref();
+    NodeStatus {
+        name: names.node(node.id),
+        state: node_state_word(node.state).into(),
+        incarnation: node.incarnation.map(|incarnation| incarnation.0),
+        priority: configured.map(|node| node.priority),
+        left: node.left.map(|id| names.node(id)),
+        right: node.right.map(|id| names.node(id)),
+        // A node of no capacity that holds something has no finite load, and JSON no infinity.
+        load: if node.load.is_finite() { node.load } else { 0.0 },
+        capacity: configured.map(|node| node.capacity),
+        links: links(node, names.config),
+        config_digest: told.map(|status| format!("{:016x}", status.config_digest)),
+        address: node.id.to_string(),
+        heard_ms: node.heard.map(millis),
+        heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),
+        lateness_ms: told.map(|status| f64::from(status.lateness_us) / 1000.0),
+        rejected: told.map(|status| status.rejected),
+    }
+}
+
+fn links(node: &NodeView, config: &Config) -> Vec<LinkView> {
+    if let Some(status) = &node.status {
+        let told = status.links.iter().map(|link| LinkView {
+            device: link.device.clone(),
+            role: link.role.to_string(),
+            state: if link.up { "up" } else { "down" }.into(),
+            hears_left: Some(link.hears_left),
+            hears_right: Some(link.hears_right),
+        });
+        return told.collect();
+    }
+    let Some(configured) = config.node(node.id) else { return Vec::new() };
+    let cards = [(LinkRole::Internal, &configured.internal), (LinkRole::External, &configured.external)];
+    let unknown = cards.into_iter().map(|(role, card)| LinkView {
+        device: card.device.clone(),
+        role: role.to_string(),
+        state: "unknown".into(),
+        hears_left: None,
+        hears_right: None,
+    });
+    unknown.collect()
+}
+
+fn service_status(service: &ServiceView, names: &Names) -> ServiceStatus {
+    let config = names.config;
+    let configured = config.service(service.id);
+    let checks = config.checks.iter().filter(
+        |check| matches!(check.scope, crate::config::CheckScope::Service(checked) if checked == service.id),
+    );
+    ServiceStatus {
+        name: names.service(service.id),
+        home: configured.map(|service| service.home.map_or_else(|| "any".into(), |home| names.node(home))),
+        holder: service.holder.map(|holder| names.node(holder)),
+        state: service_state_word(service.state).into(),
+        addresses: configured.map_or_else(Vec::new, |service| {
+            service.addresses.iter().map(|it| format!("{}/{}", it.address, it.prefix)).collect()
+        }),
+        checks: checks
+            .map(|check| CheckView {
+                name: check.name.clone(),
+                kind: check_word(check.kind).into(),
+                target: check.target.clone(),
+            })
+            .collect(),
+        to: destination(service).map(|to| names.node(to)),
+        weight: configured.map(|service| service.weight),
+        here: service.here,
+        stranger: service.stranger.map(hardware_address),
+        note: note(service, names),
+    }
+}
+
+/// `00:16:3e:00:00:01`
+pub fn hardware_address(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn destination(service: &ServiceView) -> Option<NodeId> {
+    match service.phase? {
+        Phase::Prepare { to } | Phase::Handover { to } => Some(to),
+        Phase::Held | Phase::Abort { .. } | Phase::Failed => None,
+    }
+}
+
+/// Why a service is not as it should be; `None`: it is at home, or has none.
+fn note(service: &ServiceView, names: &Names) -> Option<String> {
+    match service.state {
+        ServiceState::Held => away(service, names),
+        ServiceState::Moving => match (service.phase, destination(service)) {
+            (Some(Phase::Abort { to }), _) => Some(format!("the move to {} was given up", names.node(to))),
+            (_, Some(to)) => Some(format!("on its way to {}", names.node(to))),
+            (_, None) => Some(service.holder.map_or_else(
+                || "being placed".to_owned(),
+                |holder| format!("being taken by {}", names.node(holder)),
+            )),
+        },
+        ServiceState::Stopped if !names.view.quorum => Some("no quorum: nothing is served from here".into()),
+        ServiceState::Stopped => Some("no node may serve it".into()),
+        ServiceState::Failed => Some("failed on every node that may serve it".into()),
+        ServiceState::Orphaned => Some(match service.stranger {
+            Some(mac) => format!("a stranger, {}, answers for its address", hardware_address(mac)),
+            None => "a stranger answers for its address".into(),
+        }),
+    }
+}
+
+fn away(service: &ServiceView, names: &Names) -> Option<String> {
+    let home = names.config.service(service.id)?.home?;
+    if service.holder == Some(home) {
+        return None;
+    }
+    let name = names.node(home);
+    let node = names.view.nodes.iter().find(|node| node.id == home);
+    let reason = match node.map_or(NodeState::Down, |node| node.state) {
+        NodeState::Down => format!("{name} is down"),
+        NodeState::Suspect => format!("{name} is silent"),
+        NodeState::Joining => format!("{name} is joining"),
+        NodeState::Standby => format!("{name} is on standby"),
+        NodeState::Leaving => format!("{name} is leaving"),
+        NodeState::Up if external_down(node) => format!("{name} has no working external link"),
+        NodeState::Up if names.view.frozen => "the cluster is frozen".into(),
+        NodeState::Up => match names.config.cluster.failback {
+            Failback::Manual => "failback is manual".into(),
+            Failback::Auto => format!("{name} is back, not yet stable or not able to serve it"),
+        },
+    };
+    Some(format!("away from home: {reason}"))
+}
+
+fn external_down(node: Option<&NodeView>) -> bool {
+    let links = node.and_then(|node| node.status.as_ref()).map_or(&[][..], |status| &status.links);
+    links.iter().any(|link| link.role == LinkRole::External && !link.up)
+}
