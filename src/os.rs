@@ -8,6 +8,7 @@ pub mod alias;
 pub mod clock;
 pub mod daemonise;
 pub mod doorbell;
+pub mod frame;
 pub mod link;
 mod netlink;
 pub mod packet_socket;

@@ -6,15 +6,20 @@
 use super::alias::index_of;
 use std::io;
 use std::mem::size_of;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Two instructions an address, and the kernel takes 4,096 instructions.
+pub const MOST_ARP_ADDRESSES: usize = 2_000;
 
 /// Which frames a socket hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hears {
+pub enum Hears<'a> {
     /// None: it only sends.
     Nothing,
-    /// ARP requests and replies of others.
-    Arp,
+    /// ARP frames of others in which the sender says that it has one of these addresses; with more than
+    /// `MOST_ARP_ADDRESSES` of them, every ARP frame of others.
+    Arp(&'a [Ipv4Addr]),
     /// ICMPv6 neighbour solicitations and advertisements of others.
     NeighbourDiscovery,
 }
@@ -31,11 +36,11 @@ impl PacketSocket {
     ///
     /// # Errors
     /// EPERM without CAP_NET_RAW; ENODEV.
-    pub fn open(device: &str, hears: Hears) -> io::Result<Self> {
+    pub fn open(device: &str, hears: Hears<'_>) -> io::Result<Self> {
         let index = i32::try_from(index_of(device)?).map_err(io::Error::other)?;
         let protocol = match hears {
             Hears::Nothing => 0,
-            Hears::Arp => libc::ETH_P_ARP,
+            Hears::Arp(_) => libc::ETH_P_ARP,
             Hears::NeighbourDiscovery => libc::ETH_P_IPV6,
         };
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -51,8 +56,12 @@ impl PacketSocket {
             let one: libc::c_int = 1;
             set_option(&fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &one)?;
         }
-        if hears == Hears::NeighbourDiscovery {
-            attach_filter(&fd, &NEIGHBOUR_DISCOVERY)?;
+        match hears {
+            Hears::Arp(addresses) if addresses.len() <= MOST_ARP_ADDRESSES => {
+                attach_filter(&fd, &arp_filter(addresses))?;
+            }
+            Hears::NeighbourDiscovery => attach_filter(&fd, &NEIGHBOUR_DISCOVERY)?,
+            Hears::Arp(_) | Hears::Nothing => {}
         }
         bind(&fd, index, u16::try_from(protocol).expect("an EtherType"))?;
         let mac = hardware_address(&fd)?;
@@ -102,16 +111,6 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// An Ethernet frame around `content`.
-pub fn frame(to: [u8; 6], from: [u8; 6], ether_type: u16, content: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(14 + content.len());
-    frame.extend(to);
-    frame.extend(from);
-    frame.extend(ether_type.to_be_bytes());
-    frame.extend(content);
-    frame
-}
-
 const fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k }
 }
@@ -126,6 +125,18 @@ const NEIGHBOUR_DISCOVERY: [libc::sock_filter; 7] = [
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0xffff),
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
 ];
+
+/// Classic BPF: the sender's IP (frame byte 28) is one of these.
+fn arp_filter(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
+    let accept = instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0xffff);
+    let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 28)];
+    for &address in addresses {
+        let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        program.extend([instruction(code, 0, 1, u32::from(address)), accept]);
+    }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
+    program
+}
 
 fn attach_filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).expect("a few instructions");
@@ -179,3 +190,6 @@ fn hardware_address(fd: &OwnedFd) -> io::Result<[u8; 6]> {
     let mac = &address.sll_addr[..6];
     Ok(mac.try_into().expect("6 bytes"))
 }
+
+#[cfg(test)]
+mod tests;

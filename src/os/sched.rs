@@ -17,6 +17,16 @@ pub fn realtime(priority: u8) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })
 }
 
+/// The calling thread is an ordinary one again.
+///
+/// # Errors
+/// None known.
+pub fn ordinary() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 is the calling thread; `parameter` lives until after the call.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter) })
+}
+
 /// No page of this process is ever fetched from disk again once touched.
 ///
 /// # Errors

@@ -72,36 +72,5 @@ impl AsFd for UdpSocket {
     }
 }
 
-/// An IPv4 packet with a UDP datagram from 0.0.0.0 to 255.255.255.255, as DHCP clients send it.
-///
-/// The kernel puts an address of *some* card into such a packet, and a receiver whose card has no address
-/// drops it when `rp_filter` is set; source 0.0.0.0 passes everywhere. No UDP checksum (RFC 768: 0): the
-/// content is authenticated. Only made for a packet socket.
-pub fn limited_broadcast(port: u16, content: &[u8]) -> Vec<u8> {
-    let udp_length = u16::try_from(content.len() + 8).unwrap_or(u16::MAX);
-    let total = udp_length.saturating_add(20).to_be_bytes();
-    let (udp_length, port) = (udp_length.to_be_bytes(), port.to_be_bytes());
-    let mut packet = Vec::with_capacity(28 + content.len());
-    // Version 4, header of 5 words; no fragments; TTL 1: it never leaves the LAN; protocol 17.
-    packet.extend([0x45, 0xc0, total[0], total[1], 0, 0, 0x40, 0, 1, 17, 0, 0]);
-    packet.extend([0, 0, 0, 0, 255, 255, 255, 255]);
-    let checksum = internet_checksum(&packet).to_be_bytes();
-    packet[10..12].copy_from_slice(&checksum);
-    packet.extend([port[0], port[1], port[0], port[1], udp_length[0], udp_length[1], 0, 0]);
-    packet.extend(content);
-    packet
-}
-
-/// RFC 1071.
-pub(super) fn internet_checksum(bytes: &[u8]) -> u16 {
-    let mut sum = bytes.chunks(2).fold(0_u32, |sum, pair| {
-        sum + (u32::from(pair[0]) << 8) + u32::from(pair.get(1).copied().unwrap_or(0))
-    });
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).expect("folded to 16 bits")
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 use super::*;
 use crate::os::clock;
 use crate::os::doorbell::wait;
+use crate::os::frame;
 use crate::os::namespace::{run, with_neighbour, within};
-use crate::os::packet_socket::{Hears, PacketSocket, frame};
+use crate::os::packet_socket::{Hears, PacketSocket};
 use std::time::Duration;
 
 const PORT: u16 = 694;
@@ -67,20 +68,11 @@ fn cards_without_an_address_talk_by_limited_broadcast() {
         run("ip addr add 192.168.10.1/24 dev eth1");
         let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
         neighbour_ready.recv().expect("ready");
-        let all = [0xff; 6];
         for content in [&b"odd"[..], b"even"] {
-            let packet = limited_broadcast(PORT, content);
-            socket.send(&frame(all, socket.mac(), 0x0800, &packet)).expect("sent");
+            socket.send(&frame::limited_broadcast(socket.mac(), PORT, content)).expect("sent");
         }
         let from = address("0.0.0.0");
         let heard = neighbour.join().expect("no assertion failed");
         assert_eq!(heard, [("odd".to_owned(), from), ("even".to_owned(), from)]);
     });
-}
-
-#[test]
-fn the_checksum_is_rfc_1071s() {
-    // The example of RFC 1071, section 3: the sum is ddf2.
-    assert_eq!(internet_checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
-    assert_eq!(internet_checksum(&[0xff]), !0xff00);
 }
