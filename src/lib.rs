@@ -3,5 +3,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod os;
+#[cfg(test)]
+mod tidy;
 pub mod vocabulary;
 pub mod wire;

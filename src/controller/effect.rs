@@ -82,6 +82,8 @@ pub enum Destination {
 pub enum Links {
     /// The internal one alone.
     Internal,
+    /// The external one alone.
+    External,
     /// Both.
     All,
 }

@@ -1,0 +1,128 @@
+//! `Config` → text with every key, which parses to the same `Config`. Called by `diehardd -tv`,
+//! `diehard config show|push` and for the digest that nodes compare in HELLO and STATUS; ends with a string.
+
+use super::types::*;
+use super::values::{self, spelled, written};
+use std::fmt::{Display, Write};
+
+/// The effective configuration: every key, defaults included.
+pub fn print(config: &Config) -> String {
+    let mut out = Printer { text: String::new() };
+    cluster(&mut out, &config.cluster);
+    for node in &config.nodes {
+        out.section(&format!("node {}", node.name));
+        out.key("priority", node.priority);
+        out.key("capacity", node.capacity);
+        out.key("internal", interface(&node.internal));
+        out.key("external", interface(&node.external));
+    }
+    for item in &config.services {
+        service(&mut out, item, config);
+    }
+    for item in &config.checks {
+        check(&mut out, item, config);
+    }
+    out.text
+}
+
+/// A number that differs where the effective configuration differs: 64-bit FNV-1a of the printed text.
+///
+/// The same on every machine and in every build that knows the same keys.
+pub fn digest(config: &Config) -> u64 {
+    print(config)
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+struct Printer {
+    text: String,
+}
+
+impl Printer {
+    fn section(&mut self, header: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        writeln!(self.text, "[{header}]").expect("a String takes everything");
+    }
+
+    fn key(&mut self, key: &str, value: impl Display) {
+        writeln!(self.text, "{key:<14} = {value}").expect("a String takes everything");
+    }
+}
+
+fn cluster(out: &mut Printer, cluster: &Cluster) {
+    out.section("cluster");
+    out.key("name", &cluster.name);
+    out.key("key_file", cluster.key_file.display());
+    out.key("port", cluster.port);
+    out.key("hello_interval", written(cluster.hello_interval));
+    out.key("hello_misses", cluster.hello_misses);
+    out.key("probe_interval", spelled(values::PROBE_INTERVAL, &cluster.probe_interval));
+    out.key("quorum", spelled(values::QUORUM, &cluster.quorum));
+    out.key("arbiter", if cluster.arbiter.is_empty() { "none".to_owned() } else { list(&cluster.arbiter) });
+    out.key("failback", spelled(values::FAILBACK, &cluster.failback));
+    out.key("failback_delay", written(cluster.failback_delay));
+    out.key("startup_wait", written(cluster.startup_wait));
+    out.key("script_timeout", written(cluster.script_timeout));
+    out.key("stop_timeout", written(cluster.stop_timeout));
+    out.key("forget", written(cluster.forget));
+    out.key("valid_lft", written(cluster.valid_lft));
+    out.key("arp_refresh", written(cluster.arp_refresh));
+    out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
+    out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
+}
+
+fn service(out: &mut Printer, service: &Service, config: &Config) {
+    let home = service.home.map(|id| config.node(id).expect("parse has found the home").name.as_str());
+    let route = service.route.map(|gateway| format!("default via {gateway}"));
+    let addresses: Vec<String> = service.addresses.iter().map(prefixed).collect();
+    out.section(&format!("service {}", service.name));
+    out.key("home", home.unwrap_or("any"));
+    out.key("address", list(&addresses));
+    out.key("weight", service.weight);
+    out.key("start", service.start.as_deref().unwrap_or("none"));
+    out.key("stop", service.stop.as_deref().unwrap_or("none"));
+    out.key("route", route.as_deref().unwrap_or("none"));
+}
+
+fn check(out: &mut Printer, check: &Check, config: &Config) {
+    let service = match check.scope {
+        CheckScope::Node => "node",
+        CheckScope::Service(id) => &config.service(id).expect("parse has found the service").name,
+    };
+    let policy: Vec<String> = check.policy.iter().map(step).collect();
+    out.section(&format!("check {}", check.name));
+    out.key("service", service);
+    out.key("type", spelled(values::CHECK_KIND, &check.kind));
+    out.key("target", &check.target);
+    out.key("interval", written(check.interval));
+    out.key("timeout", written(check.timeout));
+    out.key("fail", check.fail);
+    out.key("rise", check.rise);
+    out.key("policy", list(&policy));
+}
+
+fn step(step: &PolicyStep) -> String {
+    match step {
+        PolicyStep::Restart { times, window } => format!("restart:{times}/{}", written(*window)),
+        PolicyStep::Alert | PolicyStep::Move | PolicyStep::Standby | PolicyStep::Reboot => {
+            spelled(values::STEPS, step).to_owned()
+        }
+    }
+}
+
+fn interface(interface: &Interface) -> String {
+    match &interface.address {
+        None => interface.device.clone(),
+        Some(address) => format!("{} {}", interface.device, prefixed(address)),
+    }
+}
+
+fn prefixed<A: Display>(prefixed: &Prefixed<A>) -> String {
+    format!("{}/{}", prefixed.address, prefixed.prefix)
+}
+
+fn list(items: &[impl Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

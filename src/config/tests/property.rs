@@ -1,0 +1,256 @@
+//! Generated configurations print and parse to the same; no bytes whatever make the parser panic.
+
+use super::*;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._-]{1,24}"
+}
+
+/// Whole microseconds between two bounds, dense at round units.
+fn duration(low: u64, high: u64) -> impl Strategy<Value = Duration> {
+    let unit = select(vec![1, 1_000, 1_000_000, 60_000_000, 3_600_000_000_u64]);
+    (low..=high, unit).prop_map(move |(micros, unit)| {
+        let round = micros / unit * unit;
+        Duration::from_micros(if round < low { micros } else { round })
+    })
+}
+
+fn seconds(low: u64, high: u64) -> impl Strategy<Value = Duration> {
+    duration(low * 1_000_000, high * 1_000_000)
+}
+
+fn share() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(1.0), 0.001..1_000_000.0_f64, 0.001..1.0_f64]
+}
+
+prop_compose! {
+    fn timing()(
+        hello_interval in duration(10_000, 10_000_000),
+        failback_delay in prop_oneof![Just(Duration::ZERO), seconds(1, 3600)],
+        startup_wait in prop_oneof![Just(Duration::ZERO), seconds(1, 3600)],
+        script_timeout in duration(100_000, 3_600_000_000),
+        stop_timeout in prop_oneof![Just(Duration::ZERO), seconds(1, 3600)],
+        forget in prop_oneof![Just(Duration::ZERO), seconds(1, 86_400)],
+        valid_lft in 1_u64..=3600,
+        arp_refresh in prop_oneof![Just(Duration::ZERO), seconds(1, 3600)],
+    ) -> [Duration; 8] {
+        let valid_lft = Duration::from_secs(valid_lft);
+        [hello_interval, failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft,
+            arp_refresh]
+    }
+}
+
+prop_compose! {
+    fn cluster()(
+        name in name(),
+        key_file in "/[a-zA-Z0-9 =:;#\u{e9}]{0,20}[a-z]",
+        port in 1_u16..,
+        hello_misses in 1_u32..=20,
+        times in timing(),
+        probe_interval in select(vec![ProbeInterval::Auto, ProbeInterval::Eighth, ProbeInterval::Sixteenth]),
+        quorum in select(vec![Quorum::Auto, Quorum::Majority, Quorum::Arbiter, Quorum::None]),
+        arbiters in 1_u8..4,
+        failback in select(vec![Failback::Auto, Failback::Manual]),
+        on_conflict in select(vec![OnConflict::Wait, OnConflict::Force]),
+        force_interval: bool,
+    ) -> Cluster {
+        let [hello_interval, failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft,
+            arp_refresh] = times;
+        let least = u8::from(quorum == Quorum::Arbiter);
+        let arbiter = (0..(arbiters - 1).max(least)).map(|i| Ipv4Addr::new(203, 0, 113, i + 1)).collect();
+        // After white space these would begin a comment; `parse` never makes such a value.
+        let key_file = PathBuf::from(key_file.replace(" ;", "_").replace(" #", "_"));
+        Cluster {
+            name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
+            failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
+            on_conflict, force_interval,
+        }
+    }
+}
+
+prop_compose! {
+    fn node(index: u8)(
+        name in name(),
+        capacity in prop_oneof![Just(0.0), share()],
+        device in "[a-z][a-z0-9@.]{1,13}",
+        own: bool,
+    ) -> Node {
+        let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, index + 1), prefix: 24 };
+        let external = Prefixed { address: Ipv4Addr::new(203, 0, 113, index + 101), prefix: 26 };
+        Node {
+            id: NodeId::of(internal.address),
+            name: format!("{index}{name}"),
+            priority: 1000 - u16::from(index),
+            capacity: if index == 0 { 1.0 } else { capacity },
+            internal: Interface { device: format!("{device}i"), address: Some(internal) },
+            external: Interface { device: format!("{device}e"), address: own.then_some(external) },
+        }
+    }
+}
+
+prop_compose! {
+    fn service(index: u8)(
+        name in name(),
+        any: bool,
+        v6 in 0_u16..3,
+        prefix in 8_u8..=30,
+        weight in share(),
+        start in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
+        stop in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
+        route: bool,
+    ) -> Service {
+        let v4 = Prefixed { address: IpAddr::from([10, 5, 9, index * 4 + 1]), prefix };
+        let v6 = (0..v6).map(|n| Prefixed {
+            address: IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, u16::from(index), n + 1]),
+            prefix: 64,
+        });
+        let name = format!("{index}{name}");
+        Service {
+            id: ServiceId::of(&name),
+            name,
+            home: (!any).then_some(NodeId::of(Ipv4Addr::new(192, 168, 10, 1))),
+            addresses: std::iter::once(v4).chain(v6).collect(),
+            weight,
+            start,
+            stop,
+            route: route.then_some(Ipv4Addr::new(10, 5, 9, index * 4 + 2)),
+        }
+    }
+}
+
+fn target() -> impl Strategy<Value = (CheckKind, String)> {
+    prop_oneof![
+        "[a-z0-9.]{1,9}/[!-~]{0,12}".prop_map(|rest| (CheckKind::Http, format!("http://{rest}"))),
+        any::<std::net::SocketAddr>().prop_filter_map("no scope in a file", |address| match address {
+            std::net::SocketAddr::V6(v6) if v6.scope_id() != 0 || v6.flowinfo() != 0 => None,
+            _ => Some((CheckKind::Tcp, address.to_string())),
+        }),
+        "[a-z/][!-~]{0,9}".prop_map(|text| (CheckKind::Process, text)),
+        "[a-z/][!-~]{0,9}".prop_map(|text| (CheckKind::Script, text)),
+        "[a-z]{3}[0-9]".prop_map(|text| (CheckKind::Link, text)),
+        any::<IpAddr>().prop_map(|address| (CheckKind::Gateway, address.to_string())),
+        (1..=100).prop_map(|percent| (CheckKind::Disk, format!("/srv {percent}%"))),
+        (1..=100).prop_map(|percent| (CheckKind::Memory, format!("{percent}%"))),
+        share().prop_map(|load| (CheckKind::Load, load.to_string())),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<PolicyStep>> {
+    let restart = (1_u32..=1000, seconds(1, 86_400));
+    (0..4_usize, restart).prop_map(|(count, (times, window))| {
+        let all = [PolicyStep::Restart { times, window }, PolicyStep::Move];
+        let node = [PolicyStep::Standby, PolicyStep::Alert, PolicyStep::Reboot];
+        node.into_iter().take(count.max(1)).chain(all).collect()
+    })
+}
+
+prop_compose! {
+    fn check(index: usize)(
+        target in target(),
+        interval in duration(10_000, 3_600_000_000),
+        timeout in 1_u32..=1000,
+        fail in 1_u32..=100,
+        rise in 1_u32..=100,
+        policy in steps(),
+        of: Option<Index>,
+    ) -> (Option<Index>, Check) {
+        let micros = u64::try_from(interval.as_micros()).expect("an hour fits");
+        let timeout = Duration::from_micros((micros * u64::from(timeout) / 1000).max(1_000));
+        let (kind, target) = target;
+        (of, Check {
+            name: format!("c{index}"), scope: CheckScope::Node, kind, target, interval, timeout, fail, rise,
+            policy,
+        })
+    }
+}
+
+fn some<T: std::fmt::Debug, S: Strategy<Value = T>>(
+    most: u8,
+    make: impl Fn(u8) -> S + 'static,
+) -> impl Strategy<Value = Vec<T>> {
+    (1..=most).prop_flat_map(move |count| (0..count).map(&make).collect::<Vec<_>>())
+}
+
+prop_compose! {
+    fn config()(
+        cluster in cluster(),
+        nodes in some(5, node),
+        services in some(6, service),
+        checks in some(4, |index| check(usize::from(index))),
+    ) -> Config {
+        let mut services = services;
+        services.sort_by_key(|service| service.id);
+        let checks = checks.into_iter().map(|(of, mut check)| {
+            match of {
+                Some(index) => check.scope = CheckScope::Service(index.get(&services).id),
+                None => check.policy.retain(|step| {
+                    matches!(step, PolicyStep::Alert | PolicyStep::Standby | PolicyStep::Reboot)
+                }),
+            }
+            check
+        });
+        let checks = checks.collect();
+        Config { cluster, nodes, services, checks }
+    }
+}
+
+/// One change of a good file: bytes replaced, cut out, put in, or a piece doubled.
+fn mutated(text: &str, changes: &[(Index, Index, u8, u8)]) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    for (from, to, how, byte) in changes {
+        if bytes.is_empty() {
+            break;
+        }
+        let (a, b) = (from.index(bytes.len()), to.index(bytes.len()));
+        let (low, high) = (a.min(b), a.max(b).min(a.min(b) + 40));
+        match how % 4 {
+            0 => bytes[low] = *byte,
+            1 => drop(bytes.drain(low..high)),
+            2 => bytes.insert(low, *byte),
+            _ => {
+                let piece = bytes[low..high].to_vec();
+                bytes.splice(low..low, piece);
+            }
+        }
+    }
+    bytes
+}
+
+/// Whatever comes out must be usable: messages can be shown, a configuration prints and parses again.
+fn survives(bytes: &[u8]) {
+    match parse("fuzz.conf", bytes) {
+        Ok(Parsed { config, .. }) => assert_eq!(parsed(&print(&config)).config, config),
+        Err(problems) => assert!(problems.iter().all(|problem| problem.to_string().len() > 12)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn what_is_printed_parses_to_the_same(config in config()) {
+        let printed = print(&config);
+        let again = parse("printed.conf", printed.as_bytes());
+        let again = again.map_err(|problems| TestCaseError::fail(lines(&problems) + &printed))?;
+        prop_assert_eq!(again.config, config);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn random_lines_never_panic(text in "(\\[?(cluster|node|service|check|x)? ?[a-z0-9;#=\u{e9} ]{0,6}\\]?\n){0,20}") {
+        survives(text.as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(
+        changes in prop::collection::vec(any::<(Index, Index, u8, u8)>(), 1..6),
+    ) {
+        survives(&mutated(SHIPPED, &changes));
+    }
+}

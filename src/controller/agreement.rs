@@ -1,0 +1,196 @@
+//! S, the member's side: store what the controller proposes, acknowledge, adopt what is committed.
+
+use super::*;
+use crate::wire::Header;
+
+impl Controller {
+    /// S1, from somebody else: store, then acknowledge, if its author is followed or has the vote.
+    pub(super) fn on_proposal(&mut self, now: Instant, header: &Header, state: State) {
+        let term = state.epoch.term;
+        if term.author != header.from {
+            return;
+        }
+        let concerns = state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation);
+        let newer = self.is_newer(state.epoch, self.epoch());
+        if !newer {
+            if state.epoch < self.epoch() {
+                self.nack(now, header.from, self.epoch().term, None);
+            }
+            return;
+        }
+        let bound = now < self.promise.until && self.promise.term > term;
+        let joining = self.committed.is_none() && concerns;
+        let ours = self.is_member() || joining;
+        if bound || !ours {
+            let newest = self.promise.term;
+            return self.nack(now, header.from, newest, None);
+        }
+        if self.proposed.as_ref().is_some_and(|proposed| self.is_newer(proposed.epoch, state.epoch)) {
+            return;
+        }
+        self.keep_proposal(now, state);
+    }
+
+    fn is_newer(&self, a: Epoch, b: Epoch) -> bool {
+        if self.planted(Planted::OrderByVersionAlone) { a.version > b.version } else { a > b }
+    }
+
+    /// Stores a proposal; acknowledges at once, or after fsync where the membership changes. So no disk
+    /// stands in the way of a service: tables change without it.
+    pub(super) fn keep_proposal(&mut self, now: Instant, state: State) {
+        let epoch = state.epoch;
+        if self.planted(Planted::AcknowledgeWithoutStoring) {
+            return self.acknowledge(epoch, crate::wire::digest(&state));
+        }
+        let again = self.proposed.as_ref().is_some_and(|proposed| proposed.epoch == epoch);
+        if again && self.storing.is_some_and(|(_, storing)| storing == epoch) {
+            return;
+        }
+        let same_members = self.committed.as_ref().is_some_and(|old| old.members == state.members);
+        let stored_before = again;
+        self.proposed = Some(state);
+        if same_members || stored_before {
+            self.acknowledge_stored(epoch);
+        } else {
+            let token = self.store();
+            self.storing = Some((token, epoch));
+        }
+        self.look_at_proposal(now);
+    }
+
+    fn acknowledge_stored(&mut self, epoch: Epoch) {
+        let digest = self.proposed.as_ref().filter(|state| state.epoch == epoch).map(crate::wire::digest);
+        if let Some(digest) = digest {
+            self.acknowledge(epoch, digest);
+        }
+    }
+
+    fn acknowledge(&mut self, epoch: Epoch, digest: u64) {
+        let author = epoch.term.author;
+        if author == self.me {
+            self.own_ack(epoch);
+        } else {
+            self.tell(author, Packet::StateAck { epoch, digest });
+        }
+    }
+
+    pub(super) fn on_stored(&mut self, _now: Instant, token: u64, ok: bool) {
+        let Some((waiting, epoch)) = self.storing else { return };
+        if token < waiting {
+            return;
+        }
+        self.storing = None;
+        if ok {
+            self.acknowledge_stored(epoch);
+        } else {
+            // Not stored, not acknowledged: the proposal comes again and is tried again.
+            self.event(Event::StoreFailed);
+            if self.proposed.as_ref().is_some_and(|state| state.epoch == epoch) {
+                self.proposed = None;
+            }
+        }
+    }
+
+    /// S2's second half, and anti-entropy.
+    pub(super) fn on_committed(&mut self, now: Instant, header: &Header, state: State) {
+        let mine = state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation);
+        if mine {
+            let replaced = self.lineage() == 0
+                || state.lineage == self.lineage()
+                || self.promise.term == state.epoch.term
+                || now >= self.promise.until;
+            if self.is_newer(state.epoch, self.epoch()) && replaced {
+                self.adopt(now, state);
+            }
+            return;
+        }
+        // A state without this life: out of the cluster, if it is later than what this node knows (J3).
+        if self.is_member() && state.lineage == self.lineage() && state.epoch > self.epoch() {
+            let known = state.member(self.me).map(|member| member.incarnation);
+            self.rejoin(now, known);
+        } else if !self.is_member() {
+            self.boot.controller_seen = Some((now, header.from));
+        }
+    }
+
+    /// An authentic packet from somebody who has committed exactly what is stored here proves the commit.
+    pub(super) fn commit_if_proved(&mut self, now: Instant, epoch: Epoch) {
+        if self.proposed.as_ref().is_some_and(|proposed| proposed.epoch == epoch)
+            && self.storing.is_none()
+            && let Some(state) = self.proposed.take()
+            && state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation)
+        {
+            self.adopt(now, state);
+        }
+    }
+
+    /// The one function that changes the committed state.
+    pub(super) fn adopt(&mut self, now: Instant, state: State) {
+        let old = self.committed.replace(state);
+        let new = self.committed.as_ref().expect("just set");
+        let epoch = new.epoch;
+        let was_member = old
+            .as_ref()
+            .and_then(|state| state.member(self.me))
+            .is_some_and(|member| member.incarnation == self.incarnation);
+        let members_changed = old.as_ref().is_none_or(|old| old.members != new.members);
+        let new_lineage = old.as_ref().is_some_and(|old| old.lineage != new.lineage).then_some(new.lineage);
+        self.timing = Timing::of(new);
+        if self.proposed.as_ref().is_some_and(|proposed| proposed.epoch <= epoch) {
+            self.proposed = None;
+            self.storing = None;
+        }
+        if self.office.as_ref().is_some_and(|office| office.term < epoch.term) {
+            let until = self.office.as_ref().map_or(now, |office| office.root_end);
+            self.leave_office(now, until);
+        }
+        if self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term <= epoch.term) {
+            self.candidacy = None;
+        }
+        self.remembered = None;
+        self.event(Event::Committed { epoch });
+        if let Some(lineage) = new_lineage {
+            self.event(Event::WentAlone { lineage });
+        }
+        if !was_member {
+            self.event(Event::Joined { node: self.me, incarnation: self.incarnation });
+            self.lease.cancel();
+        }
+        if members_changed {
+            self.store();
+            self.ring_changed(now, old.as_ref());
+        }
+        self.serving_adopted(now);
+        self.dirty = true;
+        if self.office.is_none() && epoch.term.author != self.me {
+            self.follow(now, epoch);
+            self.ask(now);
+        }
+    }
+
+    /// L7, and what HELLO heals: whoever is behind gets the state, at most once every p.
+    pub(super) fn offer_state(&mut self, now: Instant, to: NodeId, relay: Option<NodeId>) {
+        let p = self.timing.p;
+        let Some(state) = self.committed.clone() else { return };
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        if now < peer.state_sent + p {
+            return;
+        }
+        peer.state_sent = now;
+        let packet = Packet::State { committed: true, state };
+        match relay {
+            None => self.tell(to, packet),
+            Some(relay) => self.relay(relay, to, packet),
+        }
+    }
+
+    /// «Not following you», at most once every p to each.
+    pub(super) fn nack(&mut self, now: Instant, to: NodeId, term: Term, known: Option<Incarnation>) {
+        let p = self.timing.p;
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        if now >= peer.nack_sent + p {
+            peer.nack_sent = now;
+            self.tell(to, Packet::Nack { term, known });
+        }
+    }
+}

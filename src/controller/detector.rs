@@ -1,0 +1,549 @@
+//! D: HELLO round the ring, suspicion, probes, verdict (paper, algorithms 1 and 3).
+//!
+//! ```text
+//!            silent for T + g, or three HELLO unanswered,       more than hello_misses
+//!            or absent from a roll call, or told                rounds of probes unanswered
+//!   calm ───────────────────────────────────────▶ suspect ──────────────────────────▶ FAIL_DOWN
+//!     ▲                                              │
+//!     └── heard first-hand, or a witness heard it ───┘
+//! ```
+
+use super::*;
+use crate::wire::Header;
+use std::collections::BTreeSet;
+
+/// The two neighbours and what is due to them.
+#[derive(Debug, Clone)]
+pub(super) struct Ring {
+    pub left: Option<NodeId>,
+    pub right: Option<NodeId>,
+    next_hello: Instant,
+    /// The HELLO that waits for its acknowledgement: when it was sent first.
+    hello_sent: Option<Instant>,
+    next_resend: Instant,
+    resends: u32,
+    /// D2: being put on watch is no evidence of life.
+    watch_since: Instant,
+}
+
+/// A member that is silent.
+#[derive(Debug, Clone)]
+pub(super) struct Suspicion {
+    pub incarnation: Incarnation,
+    pub since: Instant,
+    /// This node asks it (watcher, controller, deputies: D3).
+    probing: bool,
+    probes: u32,
+    next_probe: Instant,
+    /// D6: this node's own verdict.
+    pub verdict: bool,
+    /// Others with a verdict (D7).
+    pub others: BTreeSet<NodeId>,
+    /// Of the SUSPECT sent last.
+    nonce: u64,
+    /// Who answered the roll call since this suspicion began.
+    present: BTreeSet<NodeId>,
+    /// This node raised it: it repeats SUSPECT.
+    raised: bool,
+}
+
+/// D4: an answer that waits for its turn.
+#[derive(Debug, Clone)]
+pub(super) struct PendingRollCall {
+    due: Instant,
+    to: NodeId,
+    suspect: NodeId,
+    nonce: u64,
+}
+
+impl Ring {
+    pub fn new() -> Self {
+        Ring {
+            left: None,
+            right: None,
+            next_hello: Instant::MAX,
+            hello_sent: None,
+            next_resend: Instant::MAX,
+            resends: 0,
+            watch_since: Instant::ZERO,
+        }
+    }
+}
+
+impl Controller {
+    /// Known to be down: it said goodbye, or this node has the verdict and (where others live who can see
+    /// it too) one other has it as well (D7).
+    pub(super) fn is_down(&self, node: NodeId) -> bool {
+        let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)) else {
+            return !self.is_present(node);
+        };
+        if self.has_left(node, member.incarnation) {
+            return true;
+        }
+        let Some(suspicion) = self.suspicions.get(&node) else { return false };
+        suspicion.verdict && (!suspicion.others.is_empty() || !self.has_second_observer(node))
+    }
+
+    /// Somebody besides this node and the suspect lives and could see it too.
+    fn has_second_observer(&self, suspect: NodeId) -> bool {
+        self.members().any(|node| {
+            node != self.me && node != suspect && !self.suspicions.contains_key(&node) && !self.has_gone(node)
+        })
+    }
+
+    fn has_gone(&self, node: NodeId) -> bool {
+        let member = self.committed.as_ref().and_then(|state| state.member(node));
+        member.is_some_and(|member| self.has_left(node, member.incarnation))
+    }
+
+    /// Not a member, but talking.
+    fn is_present(&self, node: NodeId) -> bool {
+        let boot = self.peers.get(&node).and_then(|peer| peer.boot.as_ref());
+        boot.is_some_and(|(at, _)| self.clock.since(*at) <= self.timing.t * 5)
+    }
+
+    /// A member of whom nothing bad is known.
+    pub(super) fn is_calm(&self, node: NodeId) -> bool {
+        node == self.me || (!self.suspicions.contains_key(&node) && !self.has_gone(node))
+    }
+
+    pub(super) fn detector_timeout(&self) -> Instant {
+        let mut next = Instant::MAX;
+        if self.ring.right.is_some() {
+            next = next.min(self.ring.next_hello).min(self.ring.next_resend);
+        }
+        if let Some(left) = self.ring.left
+            && self.is_calm(left)
+        {
+            next = next.min(self.left_due(left));
+        }
+        for suspicion in self.suspicions.values() {
+            next = next.min(suspicion.next_probe);
+        }
+        self.roll_calls.iter().map(|call| call.due).min().map_or(next, |due| next.min(due))
+    }
+
+    /// D2: silent for more than T + g since max(first-hand receipt, watch_since).
+    fn left_due(&self, left: NodeId) -> Instant {
+        let quiet = self.timing.t + self.timing.g;
+        let patience = if self.peers.get(&left).is_some_and(|peer| peer.path_fault) {
+            quiet + self.timing.t
+        } else {
+            quiet
+        };
+        self.heard(left).max(self.ring.watch_since) + patience
+    }
+
+    pub(super) fn detector_tick(&mut self, now: Instant) {
+        self.answer_roll_calls(now);
+        if !self.is_member() {
+            return;
+        }
+        if let Some(right) = self.ring.right {
+            if now >= self.ring.next_hello {
+                let late = now.since(self.ring.next_hello) > self.timing.t;
+                self.ring.next_hello = if late { now } else { self.ring.next_hello } + self.timing.t;
+                self.hello(now, right, true);
+            } else if now >= self.ring.next_resend {
+                self.resend_hello(now, right);
+            }
+        }
+        if let Some(left) = self.ring.left
+            && self.is_calm(left)
+            && now >= self.left_due(left)
+        {
+            self.suspect(now, left, Why::HelloOverdue);
+        }
+        let due: Vec<NodeId> = self
+            .suspicions
+            .iter()
+            .filter(|(_, suspicion)| now >= suspicion.next_probe)
+            .map(|(&node, _)| node)
+            .collect();
+        for node in due {
+            self.probe(now, node);
+        }
+    }
+
+    fn hello(&mut self, now: Instant, right: NodeId, first: bool) {
+        let nonce = self.nonce();
+        if first {
+            self.ring.hello_sent = Some(now);
+            self.ring.resends = 0;
+        }
+        self.ring.next_resend = if self.is_calm(right) { now + self.timing.p } else { Instant::MAX };
+        self.tell(right, Packet::Hello { nonce });
+    }
+
+    /// D1: resent every p; after two resends the left side suspects as well.
+    fn resend_hello(&mut self, now: Instant, right: NodeId) {
+        let sent = self.ring.hello_sent.unwrap_or(now);
+        if self.heard(right) >= sent {
+            self.ring.next_resend = Instant::MAX;
+            return;
+        }
+        if self.ring.resends >= 2 {
+            self.ring.next_resend = Instant::MAX;
+            let known = self.peers.get(&right).is_some_and(|peer| peer.path_fault);
+            if self.is_calm(right) && self.heard(right).max(self.ring.watch_since) < sent && !known {
+                self.suspect(now, right, Why::HelloUnanswered);
+            }
+            return;
+        }
+        self.ring.resends += 1;
+        self.hello(now, right, false);
+    }
+
+    /// Raises a suspicion: everything that follows happens at once, so that no step waits for another.
+    pub(super) fn suspect(&mut self, now: Instant, node: NodeId, why: Why) {
+        let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)).copied() else {
+            return;
+        };
+        if node == self.me || !self.is_member() {
+            return;
+        }
+        if let Some(known) = self.suspicions.get_mut(&node) {
+            if !known.raised && why != Why::FailDown {
+                known.raised = true;
+            }
+            return;
+        }
+        let told = matches!(why, Why::FailDown | Why::Witness);
+        let suspicion = Suspicion {
+            incarnation: member.incarnation,
+            since: now,
+            probing: true,
+            probes: 0,
+            next_probe: now,
+            verdict: false,
+            others: BTreeSet::new(),
+            nonce: 0,
+            present: BTreeSet::new(),
+            raised: !told,
+        };
+        self.suspicions.insert(node, suspicion);
+        self.event(Event::Suspected { node, why });
+        self.dirty = true;
+        self.look_for_suspects(now);
+        self.probe(now, node);
+    }
+
+    /// D3, D6: one round: SUSPECT to all, IP_CHECK to the suspect, every p/2 on all links. A round of p is
+    /// unanswered when both its probes are.
+    fn probe(&mut self, now: Instant, node: NodeId) {
+        let half = self.timing.p / 2;
+        let misses = self.config.cluster.hello_misses;
+        let nonce = self.nonce();
+        let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
+        let incarnation = suspicion.incarnation;
+        let enough = suspicion.probes >= 2 * (misses + 1)
+            && now.since(suspicion.since) >= self.timing.p * (misses + 1);
+        let mut fresh = false;
+        if enough && !suspicion.verdict {
+            suspicion.verdict = true;
+            fresh = true;
+            let after = now.since(suspicion.since);
+            self.effects.push_back(Effect::Event(Event::Down { node, incarnation, after }));
+            self.dirty = true;
+        }
+        suspicion.probes = suspicion.probes.saturating_add(1);
+        // The first rounds are quick; a suspect that nobody may remove is asked every T for ever.
+        let settled = suspicion.probes > 16 * (misses + 1);
+        suspicion.next_probe = now + if settled { self.timing.t } else { half };
+        let odd = suspicion.probes % 2 == 1;
+        let verdict = suspicion.verdict;
+        let raised = suspicion.raised;
+        suspicion.nonce = nonce;
+        if suspicion.probing {
+            self.tell(node, Packet::IpCheck { nonce, boot: None });
+        }
+        if raised && !verdict {
+            let packet = Packet::Suspect { suspect: node, incarnation, candidacy: None, nonce };
+            self.spread_suspicion(node, packet);
+        }
+        if verdict && (odd || fresh) {
+            self.tell_all(Packet::FailDown { node, incarnation });
+        }
+        self.roll_call_absent(now, node);
+    }
+
+    /// To all; but where only the path is at fault, to those alone who can be witnesses: no storm.
+    fn spread_suspicion(&mut self, node: NodeId, packet: Packet) {
+        let path_fault = self.peers.get(&node).is_some_and(|peer| peer.path_fault);
+        let young = self.suspicions.get(&node).is_some_and(|suspicion| suspicion.probes <= 4);
+        if path_fault && young {
+            for witness in self.observers(node) {
+                self.tell(witness, packet.clone());
+            }
+        } else {
+            self.tell_all(packet);
+        }
+    }
+
+    /// Controller and the next two in priority, without the suspect (D3).
+    fn observers(&self, suspect: NodeId) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.members().filter(|&node| node != suspect).collect();
+        nodes.sort_by_key(|&node| std::cmp::Reverse((Some(node) == self.controller(), self.priority(node))));
+        nodes.truncate(3);
+        nodes
+    }
+
+    /// D4: absent from the roll call for p ⇒ suspect as well: several that died together are found in one
+    /// round. Absence alone is never a verdict.
+    fn roll_call_absent(&mut self, now: Instant, node: NodeId) {
+        let Some(suspicion) = self.suspicions.get(&node) else { return };
+        if !suspicion.raised || suspicion.probes < 3 || suspicion.probes > 8 {
+            return;
+        }
+        let since = suspicion.since;
+        if now.since(since) <= self.timing.p {
+            return;
+        }
+        let absent: Vec<NodeId> = self
+            .members()
+            .filter(|&other| {
+                other != self.me && other != node && self.is_calm(other) && self.heard(other) < since
+            })
+            .collect();
+        for other in absent {
+            self.suspect(now, other, Why::RollCallAbsent);
+        }
+    }
+
+    /// D3, D4: somebody suspects `suspect`.
+    pub(super) fn on_suspect(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        suspect: NodeId,
+        life: Incarnation,
+        nonce: u64,
+    ) {
+        if !self.is_member() {
+            return;
+        }
+        if suspect == self.me {
+            // The answer itself clears it; to all who ask.
+            self.roll_call(now, header.from, suspect, nonce, Duration::ZERO);
+            return;
+        }
+        let known = self.committed.as_ref().and_then(|state| state.member(suspect));
+        if known.is_some_and(|member| member.incarnation == life) {
+            let observer = self.observers(suspect).contains(&self.me);
+            if observer && now.since(self.heard(suspect)) > self.timing.p {
+                self.suspect(now, suspect, Why::Witness);
+            }
+            self.look_for_suspects(now);
+        }
+        let rank = self.members().position(|node| node == self.me).unwrap_or(0);
+        let count = self.members().count().max(1);
+        let spread = self.timing.p / 2 * u32::try_from(rank).unwrap_or(0) / u32::try_from(count).unwrap_or(1);
+        self.roll_call(now, header.from, suspect, nonce, spread);
+    }
+
+    fn roll_call(&mut self, now: Instant, to: NodeId, suspect: NodeId, nonce: u64, spread: Duration) {
+        // One pending answer to each asker about each suspect: bounded by members².
+        self.roll_calls.retain(|call| call.to != to || call.suspect != suspect);
+        self.roll_calls.push(PendingRollCall { due: now + spread, to, suspect, nonce });
+        self.answer_roll_calls(now);
+    }
+
+    fn answer_roll_calls(&mut self, now: Instant) {
+        if self.roll_calls.iter().all(|call| call.due > now) {
+            return;
+        }
+        let (due, later): (Vec<_>, Vec<_>) = self.roll_calls.drain(..).partition(|call| call.due <= now);
+        self.roll_calls = later;
+        for call in due {
+            let heard = self.heard(call.suspect);
+            let age = (heard > Instant::ZERO).then(|| now.since(heard));
+            let heard_us = age.and_then(|age| u32::try_from(age.as_micros()).ok());
+            let answer = Packet::RollCall {
+                suspect: call.suspect,
+                nonce: call.nonce,
+                heard_us: if call.suspect == self.me { Some(0) } else { heard_us },
+                vote: None,
+                newest: None,
+            };
+            self.tell(call.to, answer.clone());
+            let controller = self.controller();
+            if let Some(controller) = controller.filter(|&node| node != call.to && node != self.me) {
+                self.tell(controller, answer);
+            }
+        }
+    }
+
+    /// D5: a witness's first-hand receipt *after the suspicion began* clears it. «I heard of it» is none.
+    pub(super) fn on_witness(&mut self, now: Instant, from: NodeId, suspect: NodeId, heard_us: Option<u32>) {
+        let Some(suspicion) = self.suspicions.get_mut(&suspect) else { return };
+        suspicion.present.insert(from);
+        let Some(age) = heard_us else { return };
+        let heard = now - Duration::from_micros(u64::from(age));
+        if from != suspect && heard > suspicion.since {
+            let life = suspicion.incarnation;
+            self.clear(now, suspect, life, Why::Witness);
+            if let Some(peer) = self.peers.get_mut(&suspect)
+                && !peer.path_fault
+            {
+                peer.path_fault = true;
+                self.event(Event::PathFault { node: suspect });
+            }
+        }
+    }
+
+    /// D6: somebody has the verdict. It implies SUSPECT for who missed that.
+    pub(super) fn on_fail_down(&mut self, now: Instant, from: NodeId, node: NodeId, life: Incarnation) {
+        let known = self.committed.as_ref().and_then(|state| state.member(node));
+        if node == self.me || known.is_none_or(|member| member.incarnation != life) {
+            return;
+        }
+        if !self.suspicions.contains_key(&node) {
+            // Who hears it itself is a witness and says so.
+            if now.since(self.heard(node)) <= self.timing.p {
+                return self.roll_call(now, from, node, 0, Duration::ZERO);
+            }
+            if self.observers(node).contains(&self.me) {
+                self.suspect(now, node, Why::FailDown);
+            }
+        }
+        if let Some(suspicion) = self.suspicions.get_mut(&node)
+            && suspicion.others.insert(from)
+        {
+            self.dirty = true;
+        }
+    }
+
+    /// First-hand receipt: the only real evidence of life.
+    pub(super) fn heard_from(&mut self, now: Instant, header: &Header) {
+        let peer = self.peers.entry(header.from).or_insert_with(|| Peer::unknown(header.incarnation));
+        if header.incarnation > peer.incarnation {
+            peer.incarnation = header.incarnation;
+            peer.boot = None;
+            peer.left = None;
+            peer.state_sent = Instant::ZERO;
+        }
+        peer.heard = now;
+        peer.path_fault = false;
+        peer.heard_on[link_index(header.link)] = now;
+        if self.suspicions.contains_key(&header.from) {
+            self.clear(now, header.from, header.incarnation, Why::Heard);
+        }
+    }
+
+    fn clear(&mut self, now: Instant, node: NodeId, life: Incarnation, why: Why) {
+        let Some(suspicion) = self.suspicions.get(&node) else { return };
+        if life < suspicion.incarnation {
+            return;
+        }
+        self.suspicions.remove(&node);
+        if self.ring.left == Some(node) {
+            self.ring.watch_since = now;
+        }
+        self.dirty = true;
+        self.event(Event::Cleared { node, why });
+    }
+
+    /// D5: this node slept. Silence in that time counts for nothing: every timer starts again.
+    pub(super) fn on_late(&mut self, now: Instant, by: Duration) {
+        self.event(Event::Late { by });
+        self.ring.watch_since = now;
+        self.ring.hello_sent = None;
+        self.ring.next_resend = Instant::MAX;
+        for suspicion in self.suspicions.values_mut().filter(|suspicion| !suspicion.verdict) {
+            suspicion.since = now;
+            suspicion.probes = 0;
+            suspicion.present.clear();
+        }
+        if by > self.timing.promise {
+            for suspicion in self.suspicions.values_mut() {
+                suspicion.since = now;
+                suspicion.probes = 0;
+                suspicion.verdict = false;
+                suspicion.others.clear();
+            }
+        }
+        self.serving_late(now);
+    }
+
+    /// Algorithm 3: the ring of the new state; I_AM_LEFT / I_AM_RIGHT to new neighbours.
+    pub(super) fn ring_changed(&mut self, now: Instant, old: Option<&State>) {
+        let Some(state) = self.committed.clone() else { return };
+        self.suspicions.retain(|&node, suspicion| {
+            state.member(node).is_some_and(|member| member.incarnation == suspicion.incarnation)
+        });
+        for member in &state.members {
+            let before = old.and_then(|old| old.member(member.id));
+            if before.is_none_or(|before| before.incarnation != member.incarnation) && member.id != self.me {
+                self.event(Event::Joined { node: member.id, incarnation: member.incarnation });
+            }
+        }
+        for member in &state.members {
+            if let Some(peer) = self.peers.get_mut(&member.id)
+                && peer.incarnation <= member.incarnation
+            {
+                peer.boot = None;
+            }
+        }
+        for gone in old.iter().flat_map(|old| &old.members).filter(|gone| state.member(gone.id).is_none()) {
+            self.event(Event::Left { node: gone.id });
+            if let Some(peer) = self.peers.get_mut(&gone.id) {
+                peer.path_fault = false;
+                peer.status = None;
+            }
+        }
+        let (left, right) =
+            if self.is_member() { (state.left_of(self.me), state.right_of(self.me)) } else { (None, None) };
+        if left != self.ring.left {
+            self.ring.left = left;
+            self.ring.watch_since = now;
+            if let Some(left) = left {
+                self.tell(left, Packet::IAmRight);
+            }
+        }
+        if right != self.ring.right {
+            self.ring.right = right;
+            self.ring.hello_sent = None;
+            self.ring.next_resend = Instant::MAX;
+            if let Some(right) = right {
+                self.tell(right, Packet::IAmLeft);
+                // Within T of the last HELLO, whoever it went to: the new neighbour waits no longer than that.
+                if self.ring.next_hello > now + self.timing.t {
+                    self.ring.next_hello = now;
+                }
+            } else {
+                self.ring.next_hello = Instant::MAX;
+            }
+        }
+    }
+
+    /// I_AM_LEFT, I_AM_RIGHT: the neighbour is new to its place, and knows nothing yet.
+    pub(super) fn on_neighbour(&mut self, now: Instant, from: NodeId) {
+        if self.ring.left == Some(from) {
+            self.ring.watch_since = now;
+        }
+    }
+}
+
+impl Peer {
+    pub fn unknown(incarnation: Incarnation) -> Self {
+        Peer {
+            incarnation,
+            heard: Instant::ZERO,
+            heard_on: [Instant::ZERO; 2],
+            status: None,
+            boot: None,
+            left: None,
+            follows: None,
+            state_sent: Instant::ZERO,
+            nack_sent: Instant::ZERO,
+            path_fault: false,
+        }
+    }
+}
+
+pub(super) fn link_index(role: LinkRole) -> usize {
+    match role {
+        LinkRole::Internal => 0,
+        LinkRole::External => 1,
+    }
+}

@@ -1,0 +1,562 @@
+//! J, M, C and the orderly leave: how a node comes in and goes out; what operators ask; the small news.
+
+use super::*;
+use crate::wire::{Command, Header, LinkStatus};
+
+/// A node that is no member.
+#[derive(Debug, Clone)]
+pub(super) struct Booting {
+    next_check: Instant,
+    /// Somebody leads: (when heard, who).
+    pub controller_seen: Option<(Instant, NodeId)>,
+    /// The highest round heard of.
+    pub round_seen: u32,
+    /// The stranger lineage that outranks the own one (M1): its controller, when.
+    outranked: Option<(NodeId, Instant)>,
+}
+
+/// An operator's request on its way to the controller.
+#[derive(Debug, Clone)]
+pub(super) struct Forwarded {
+    id: u64,
+    command: Command,
+    since: Instant,
+    next_send: Instant,
+}
+
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// An operator waits no longer for a controller that does not answer.
+const COMMAND_LIMIT: Duration = Duration::from_secs(2);
+/// Requests of operators under way on one node.
+const COMMANDS: usize = 32;
+
+impl Booting {
+    pub fn new(now: Instant) -> Self {
+        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None }
+    }
+}
+
+impl Controller {
+    /// Over whom the quorum counts: the last committed members; at a cold start those remembered, or
+    /// those of the file (Q1, C1).
+    pub(super) fn basis(&self) -> Vec<NodeId> {
+        match self.committed.as_ref().or(self.remembered.as_ref()) {
+            Some(state) => state.members.iter().map(|member| member.id).collect(),
+            None => self.config.nodes.iter().map(|node| node.id).collect(),
+        }
+    }
+
+    pub(super) fn membership_timeout(&self) -> Instant {
+        let mut next = self.next_status;
+        if !self.is_member() && self.leaving.is_none() {
+            next = next.min(self.boot.next_check);
+        }
+        if let Some(since) = self.leaving {
+            for at in [since + LEAVE_PATIENCE, since + self.config.cluster.stop_timeout] {
+                if at > self.clock {
+                    next = next.min(at);
+                }
+            }
+        }
+        let healing =
+            self.links.values().filter_map(|link| link.failing).map(|since| since + self.timing.t * 3);
+        let commands = self.commands.iter().map(|command| command.next_send);
+        healing.chain(commands).min().map_or(next, |at| next.min(at))
+    }
+
+    pub(super) fn membership_tick(&mut self, now: Instant) {
+        if !self.is_member() && self.leaving.is_none() && now >= self.boot.next_check {
+            self.boot.next_check = now + self.timing.t;
+            // J1, M1: released first, then the first word.
+            if self.holds_nothing() {
+                let nonce = self.nonce();
+                let boot = Some(self.boot_word(now));
+                self.tell_all(Packet::IpCheck { nonce, boot });
+            }
+        }
+        if now >= self.next_status {
+            self.next_status = now + STATUS_INTERVAL;
+            let status = self.own_status(now);
+            self.send(Destination::All, Links::Internal, Packet::Status(status));
+        }
+        for role in [LinkRole::Internal, LinkRole::External] {
+            let patience = self.timing.t * 3;
+            let link = self.links.get_mut(&role).expect("both links are always there");
+            if link.failing.is_some_and(|since| now >= since + patience) {
+                link.failing = None;
+                let up = link.carrier;
+                self.event(Event::Link { role, up });
+                self.dirty = true;
+            }
+        }
+        self.tick_commands(now);
+    }
+
+    fn boot_word(&self, now: Instant) -> Boot {
+        let remembers = self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let standby =
+            self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
+        Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }
+    }
+
+    /// J1: «are you alive?», and the first word of a node that boots.
+    pub(super) fn on_ip_check(&mut self, now: Instant, header: &Header, nonce: u64, boot: Option<Boot>) {
+        let from = header.from;
+        if let Some(boot) = boot {
+            let member = self.committed.as_ref().and_then(|state| state.member(from));
+            if self.is_member() && member.is_some_and(|member| member.incarnation == header.incarnation) {
+                return self.offer_state(now, from, None);
+            }
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.boot = Some((now, boot));
+            }
+            self.dirty = true;
+        }
+        let controller = if self.is_member() { self.controller() } else { None };
+        self.tell(from, Packet::IpCheckAck { nonce, controller });
+    }
+
+    pub(super) fn on_ip_check_ack(&mut self, now: Instant, from: NodeId, controller: Option<NodeId>) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.follows = controller;
+        }
+        if let Some(controller) = controller
+            && !self.is_member()
+        {
+            self.boot.controller_seen = Some((now, controller));
+        }
+    }
+
+    /// C1: nobody leads; this node has the highest priority of those that talk; and a majority of the
+    /// remembered (or configured) nodes talks, or where fewer may serve the others had their time.
+    pub(super) fn may_found(&self, now: Instant) -> bool {
+        let quiet = self.timing.t * 5;
+        let led = self.boot.controller_seen.is_some_and(|(at, _)| now.since(at) < quiet);
+        if led || self.leaving.is_some() || now < self.started + quiet {
+            return false;
+        }
+        let me = (self.priority(self.me), self.me);
+        let mut present = vec![self.me];
+        for (&id, peer) in &self.peers {
+            if let Some((at, boot)) = &peer.boot
+                && now.since(*at) <= self.timing.t * 3
+            {
+                if (boot.priority, id) > me {
+                    return false;
+                }
+                present.push(id);
+            }
+        }
+        let basis = self.basis();
+        let count = basis.iter().filter(|id| present.contains(id)).count();
+        2 * count > basis.len() || (self.lenient() && now >= self.started + self.config.cluster.startup_wait)
+    }
+
+    /// When a founding may become possible by time alone.
+    pub(super) fn found_at(&self) -> Instant {
+        let quiet = self.timing.t * 5;
+        let led = self.boot.controller_seen.map_or(Instant::ZERO, |(at, _)| at + quiet);
+        let wait = self.started + self.config.cluster.startup_wait;
+        let times = [self.may_vote_at, self.started + quiet, led, wait, self.promise.until];
+        times.into_iter().filter(|at| *at > self.clock).min().unwrap_or(Instant::MAX)
+    }
+
+    /// J3: told that this life is down: everything goes, then it comes back as a new one.
+    pub(super) fn rejoin(&mut self, now: Instant, known: Option<Incarnation>) {
+        self.release_all(now, Why::StateChanged);
+        let newest = known.unwrap_or(self.incarnation).max(self.incarnation);
+        self.incarnation = Incarnation(newest.0 + 1);
+        self.event(Event::Reborn { incarnation: self.incarnation });
+        self.effects.push_back(Effect::Reborn(self.incarnation));
+        let seen = self.epoch().term.round.max(self.boot.round_seen);
+        self.committed = None;
+        self.proposed = None;
+        self.remembered = None;
+        self.storing = None;
+        self.office = None;
+        self.candidacy = None;
+        self.ballot = None;
+        self.following = None;
+        self.lease.cancel();
+        self.suspicions.clear();
+        self.roll_calls.clear();
+        self.ring = detector::Ring::new();
+        self.boot = Booting::new(now);
+        self.boot.round_seen = seen;
+        self.started = now;
+        self.store();
+        self.serving_lineage = 0;
+        self.dirty = true;
+    }
+
+    pub(super) fn on_nack(&mut self, now: Instant, header: &Header, term: Term, known: Option<Incarnation>) {
+        self.boot.round_seen = self.boot.round_seen.max(term.round);
+        let Some(known) = known else { return };
+        if known < self.incarnation {
+            return;
+        }
+        if !self.is_member() {
+            // The clock or the disk lost an earlier life: take a number that nobody has seen.
+            if known > self.incarnation {
+                self.rejoin(now, Some(known));
+            }
+            return;
+        }
+        if header.lineage == self.lineage() && header.epoch > self.epoch() {
+            self.rejoin(now, Some(known));
+        }
+    }
+
+    // ── merge ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// M1: two lineages hear each other. More members win, then the controller's priority, then the
+    /// lineage's number: everybody decides the same. The losers release, then join the winner.
+    pub(super) fn on_foreign(&mut self, now: Instant, header: &Header, packet: Packet) {
+        match packet {
+            Packet::Beat { number, members, priority } => {
+                let Some(state) = &self.committed else { return };
+                let leader = self.controller().unwrap_or(self.me);
+                let own = u16::try_from(state.members.len()).unwrap_or(u16::MAX);
+                let mine = (own, self.priority(leader), state.lineage);
+                if (members, priority, header.lineage) <= mine {
+                    return;
+                }
+                self.boot.outranked = Some((header.from, now));
+                let report = self.report(now);
+                let nonce = self.nonce();
+                // Known there? Then the state comes. If not, NACK.
+                self.tell(header.from, Packet::BeatAck { number, nonce, report });
+            }
+            Packet::Nack { known: Some(known), .. } => {
+                let outranked = self
+                    .boot
+                    .outranked
+                    .is_some_and(|(by, at)| by == header.from && now.since(at) <= self.timing.t * 2);
+                if outranked && known >= self.incarnation {
+                    self.event(Event::Merged { winner: header.from });
+                    self.rejoin(now, Some(known));
+                }
+            }
+            Packet::State { committed: true, state } => self.on_committed(now, header, state),
+            Packet::Suspect { suspect, candidacy: Some(term), nonce, .. } => {
+                self.on_candidacy(now, header, suspect, term, nonce);
+            }
+            Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
+                self.on_vote(header.from, nonce, term, newest.map(|(_, state)| state));
+            }
+            Packet::IpCheck { nonce, .. } => {
+                let controller = self.controller();
+                self.tell(header.from, Packet::IpCheckAck { nonce, controller });
+            }
+            _ => {}
+        }
+    }
+
+    // ── leaving ─────────────────────────────────────────────────────────────────────────────────────
+
+    /// J2: first the services, then the word.
+    pub(super) fn on_stop(&mut self, now: Instant) {
+        if self.leaving.is_none() {
+            self.leaving = Some(now);
+            self.event(Event::Leaving);
+            self.dirty = true;
+            if self.office.is_none() && self.is_member() {
+                self.ask(now);
+            }
+        }
+    }
+
+    pub(super) fn settle_leaving(&mut self, now: Instant) {
+        let Some(since) = self.leaving else { return };
+        if self.gone {
+            return;
+        }
+        let named = self
+            .committed
+            .as_ref()
+            .is_some_and(|state| self.is_member() && state.table.iter().any(|slot| self.concerns_me(slot)));
+        if named && !self.parting {
+            let company = self.members().any(|node| node != self.me && self.is_calm(node));
+            let waited = now.since(since);
+            let moving = self.committed.as_ref().is_some_and(|state| {
+                state
+                    .table
+                    .iter()
+                    .any(|slot| self.concerns_me(slot) && slot.phase != crate::wire::Phase::Held)
+            });
+            let hopeless = waited >= LEAVE_PATIENCE && !moving;
+            if company && !hopeless && waited < self.config.cluster.stop_timeout && self.lease_is_current(now)
+            {
+                return;
+            }
+            self.parting = true;
+            self.release_all(now, Why::Leaving);
+            self.settle_serving(now);
+        }
+        self.parting = true;
+        self.settle_serving(now);
+        let waited = now.since(since) >= self.config.cluster.stop_timeout;
+        if !self.holds_nothing() || (self.scripts_run() && !waited) {
+            return;
+        }
+        for _ in 0..3 {
+            self.tell_all(Packet::Leave { incarnation: self.incarnation });
+        }
+        self.office = None;
+        self.effects.push_back(Effect::Left);
+        self.gone = true;
+    }
+
+    fn concerns_me(&self, slot: &crate::wire::Slot) -> bool {
+        use crate::wire::Phase;
+        slot.holder == Some(self.me)
+            || matches!(slot.phase, Phase::Prepare { to } | Phase::Handover { to } | Phase::Abort { to } if to == self.me)
+    }
+
+    /// Somebody said goodbye: it holds nothing; no lease is waited for, no probe is sent.
+    pub(super) fn on_leave(&mut self, now: Instant, header: &Header, incarnation: Incarnation) {
+        if incarnation != header.incarnation {
+            return;
+        }
+        let from = header.from;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.left = Some(incarnation);
+            peer.boot = None;
+        }
+        if let Some(following) = &self.following
+            && following.term.author == from
+            && self.promise.term == following.term
+        {
+            self.promise.until = now;
+        }
+        self.look_for_suspects(now);
+        self.dirty = true;
+    }
+
+    // ── operators ───────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn on_operator(&mut self, now: Instant, id: u64, command: Command) {
+        if self.office.is_some() {
+            let result = self.execute(now, command);
+            self.effects.push_back(Effect::Answer { id, result });
+        } else if self.controller().is_none() || self.commands.len() >= COMMANDS {
+            let why =
+                "no controller: this node has no quorum, or the cluster is electing one; try again".into();
+            self.effects.push_back(Effect::Answer { id, result: Err(why) });
+        } else {
+            self.commands.push(Forwarded { id, command, since: now, next_send: now });
+            self.tick_commands(now);
+        }
+    }
+
+    fn tick_commands(&mut self, now: Instant) {
+        let again = self.timing.p * 2;
+        let controller = self.controller();
+        let mut commands = std::mem::take(&mut self.commands);
+        commands.retain_mut(|waiting| {
+            if now.since(waiting.since) >= COMMAND_LIMIT {
+                let why = "the controller does not answer".into();
+                self.effects.push_back(Effect::Answer { id: waiting.id, result: Err(why) });
+                return false;
+            }
+            if now >= waiting.next_send {
+                waiting.next_send = now + again;
+                if let Some(controller) = controller {
+                    self.tell(controller, Packet::Command { id: waiting.id, command: waiting.command });
+                }
+            }
+            true
+        });
+        self.commands = commands;
+    }
+
+    pub(super) fn on_asked(&mut self, now: Instant, from: NodeId, id: u64, command: Command) {
+        if self.office.is_some() {
+            let result = self.execute(now, command);
+            self.tell(from, Packet::CommandAck { id, result });
+        }
+    }
+
+    pub(super) fn on_answered(&mut self, id: u64, result: Result<(), String>) {
+        if let Some(at) = self.commands.iter().position(|waiting| waiting.id == id) {
+            self.commands.remove(at);
+            self.effects.push_back(Effect::Answer { id, result });
+        }
+    }
+
+    /// The controller's answer: begun, or why not. Asking twice is asking once.
+    fn execute(&mut self, now: Instant, command: Command) -> Result<(), String> {
+        if self.office.as_ref().is_none_or(|office| now >= office.root_end) {
+            return Err("the controller has no quorum at this moment".into());
+        }
+        self.dirty = true;
+        match command {
+            Command::Move { service, to } => self.execute_move(service, to, true),
+            Command::Failback { service: Some(service) } => {
+                let home = ownership::home(&self.config, service)
+                    .ok_or_else(|| format!("{} has no home", self.service_name(service)))?;
+                self.unpin(service);
+                self.execute_move(service, home, false)
+            }
+            Command::Failback { service: None } => {
+                let services: Vec<ServiceId> =
+                    self.config.services.iter().map(|service| service.id).collect();
+                for service in services {
+                    self.unpin(service);
+                    if let Some(home) = ownership::home(&self.config, service) {
+                        // Whose home is not here stays where it is: that is no error of the request.
+                        let _ = self.execute_move(service, home, false);
+                    }
+                }
+                Ok(())
+            }
+            Command::Standby { node } => self.execute_standby(node, true),
+            Command::Online { node } => self.execute_standby(node, false),
+            Command::Freeze | Command::Thaw => {
+                if let Some(office) = &mut self.office {
+                    office.notes.wish_frozen(command == Command::Freeze);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn unpin(&mut self, service: ServiceId) {
+        if let Some(office) = &mut self.office {
+            office.notes.wish_unpin(service);
+        }
+    }
+
+    fn execute_move(&mut self, service: ServiceId, to: NodeId, pinned: bool) -> Result<(), String> {
+        let name = self.service_name(service);
+        let state = self.committed.as_ref().ok_or("there is no cluster yet")?;
+        let slot = state.slot(service).ok_or_else(|| format!("there is no service {name}"))?;
+        let node = self.node_name(to);
+        let member = state.member(to).ok_or_else(|| format!("{node} is not in the cluster"))?;
+        if slot.holder == Some(to) {
+            return Ok(());
+        }
+        if !matches!(slot.phase, crate::wire::Phase::Held | crate::wire::Phase::Failed) {
+            return Err(format!("{name} is being moved at this moment"));
+        }
+        if member.standby || member.leaving {
+            return Err(format!("{node} is on standby or leaving"));
+        }
+        if !self.is_calm(to) {
+            return Err(format!("{node} is silent"));
+        }
+        if ownership::capacity(&self.config, to) <= 0.0 {
+            return Err(format!("{node} has capacity 0: it never serves"));
+        }
+        if let Some(office) = &mut self.office {
+            office.notes.wish_move(service, to, pinned);
+        }
+        Ok(())
+    }
+
+    fn execute_standby(&mut self, node: NodeId, standby: bool) -> Result<(), String> {
+        let name = self.node_name(node);
+        let state = self.committed.as_ref().ok_or("there is no cluster yet")?;
+        state.member(node).ok_or_else(|| format!("{name} is not in the cluster"))?;
+        if let Some(office) = &mut self.office {
+            office.notes.wish_standby(node, standby);
+        }
+        Ok(())
+    }
+
+    fn service_name(&self, service: ServiceId) -> String {
+        self.config.service(service).map_or_else(|| service.to_string(), |service| service.name.clone())
+    }
+
+    fn node_name(&self, node: NodeId) -> String {
+        self.config.node(node).map_or_else(|| node.to_string(), |node| node.name.clone())
+    }
+
+    // ── small news ──────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn on_link(&mut self, now: Instant, role: LinkRole, up: bool) {
+        let link = self.links.get_mut(&role).expect("both links are always there");
+        if link.carrier != up {
+            link.carrier = up;
+            self.event(Event::Link { role, up });
+            self.report_soon(now);
+        }
+    }
+
+    /// Own fault, no silence of others.
+    pub(super) fn on_send_failed(&mut self, now: Instant, role: LinkRole) {
+        let link = self.links.get_mut(&role).expect("both links are always there");
+        if link.failing.replace(now).is_none() {
+            self.event(Event::Link { role, up: false });
+            self.report_soon(now);
+        }
+    }
+
+    fn report_soon(&mut self, now: Instant) {
+        self.dirty = true;
+        if self.office.is_none() && self.is_member() {
+            self.ask(now);
+        }
+    }
+
+    pub(super) fn on_reload(&mut self, now: Instant, config: Arc<Config>) {
+        let old = std::mem::replace(&mut self.config, config);
+        let changed: Vec<ServiceId> = self
+            .services
+            .iter()
+            .filter(|(_, local)| local.present && local.wanted)
+            .map(|(&id, _)| id)
+            .filter(|&id| {
+                let addresses = |config: &Config| config.service(id).map(|service| service.addresses.clone());
+                addresses(&old) != addresses(&self.config)
+            })
+            .collect();
+        for id in changed {
+            self.announce(now, id);
+        }
+        self.config_digest = crate::config::digest(&self.config);
+        if self.committed.is_none() {
+            self.timing = Timing::new(self.config.cluster.hello_interval, 8);
+        }
+        self.event(Event::Reloaded);
+        self.dirty = true;
+    }
+
+    /// What this node tells of itself every two seconds.
+    pub(super) fn own_status(&self, now: Instant) -> Status {
+        let Some(node) = self.config.node(self.me) else { return Status::default() };
+        let recent = self.timing.t * 3;
+        let link = |role: LinkRole, device: &str| {
+            let hears = |neighbour: Option<NodeId>| {
+                neighbour
+                    .and_then(|id| self.peers.get(&id))
+                    .is_some_and(|peer| now.since(peer.heard_on[detector::link_index(role)]) <= recent)
+            };
+            LinkStatus {
+                device: device.to_owned(),
+                role,
+                up: self.links[&role].carrier && self.links[&role].failing.is_none(),
+                hears_left: hears(self.ring.left),
+                hears_right: hears(self.ring.right),
+            }
+        };
+        let load = self
+            .committed
+            .as_ref()
+            .map_or(0.0, |state| ownership::Loads::of(state, &self.config).relative(&self.config, self.me));
+        Status {
+            name: node.name.clone(),
+            load_permille: (load.min(4_000_000.0) * 1000.0) as u32,
+            config_digest: self.config_digest,
+            links: vec![
+                link(LinkRole::Internal, &node.internal.device),
+                link(LinkRole::External, &node.external.device),
+            ],
+            lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
+            rejected: 0,
+        }
+    }
+}
+
+/// A leaving node waits so long for a first sign that its services are being moved.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,845 @@
+//! What the state should be next: the controller's only place for decisions (paper, algorithms 2 and 4).
+//!
+//! `plan` computes the next state from the committed one and from what is known now, as often as
+//! something changes; a proposal under way that says the same stays, any other is replaced (S4). Fail-over,
+//! fail-back, drain, standby, move, rebalance: desired holder ≠ present holder, all on one path.
+//! Services of the dead come first and alone; they change the table only, so no disk is in their way.
+//! Membership and planned moves follow in versions of their own.
+
+use super::ownership::{Loads, capacity, home, imbalance, placement_order};
+use super::*;
+use crate::config::{Failback, ProbeInterval};
+use crate::wire::{Member, Phase, Slot};
+use std::collections::BTreeSet;
+
+/// What a proposal must wait for, and what its commit means.
+#[derive(Debug, Clone)]
+pub(super) struct Conditions {
+    pub not_before: Instant,
+    pub revoked: BTreeSet<NodeId>,
+    pub events: Vec<Event>,
+}
+
+/// What the controller remembers between two plans, beside the state.
+#[derive(Debug, Clone)]
+pub(super) struct Notes {
+    /// The state that this term begins with, until it is committed.
+    base: Option<State>,
+    /// When `settle` ran last: deadlines up to then have been seen.
+    pub looked_at: Instant,
+    /// When time alone may change the plan.
+    pub next_look: Instant,
+    /// A start failed: not there before.
+    failures: BTreeMap<(NodeId, ServiceId), Instant>,
+    /// Since when a node is fit to get services back.
+    fit_since: BTreeMap<NodeId, Instant>,
+    /// Since when a service is in its phase.
+    phases: BTreeMap<ServiceId, (Phase, Instant)>,
+    /// READY or TAKE_OVER for the present epoch.
+    ready: BTreeMap<ServiceId, (Epoch, NodeId, bool)>,
+    taken: BTreeMap<ServiceId, (Epoch, NodeId)>,
+    /// Operators' wishes, until the state shows them.
+    moves: BTreeMap<ServiceId, (NodeId, bool)>,
+    standby: BTreeMap<NodeId, bool>,
+    frozen: Option<bool>,
+    unpin: BTreeSet<ServiceId>,
+    /// The lineage of a minority that goes on alone, made once for each lineage it leaves.
+    alone: Option<(u64, u64)>,
+    changed_at: Instant,
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Notes {
+            base: None,
+            looked_at: Instant::ZERO,
+            next_look: Instant::MAX,
+            failures: BTreeMap::new(),
+            fit_since: BTreeMap::new(),
+            phases: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            standby: BTreeMap::new(),
+            frozen: None,
+            unpin: BTreeSet::new(),
+            alone: None,
+            changed_at: Instant::ZERO,
+        }
+    }
+}
+
+impl Notes {
+    /// A new term begins with this state.
+    pub fn begin(&mut self, now: Instant, base: State) {
+        self.base = Some(base);
+        self.changed_at = now;
+    }
+
+    /// N says that it is prepared, or cannot be (H1).
+    pub fn ready(&mut self, service: ServiceId, epoch: Epoch, node: NodeId, ok: bool) {
+        self.ready.insert(service, (epoch, node, ok));
+    }
+
+    /// N says that it holds it (H3).
+    pub fn taken(&mut self, service: ServiceId, epoch: Epoch, node: NodeId) {
+        self.taken.insert(service, (epoch, node));
+    }
+
+    pub fn wish_move(&mut self, service: ServiceId, to: NodeId, pinned: bool) {
+        self.moves.insert(service, (to, pinned));
+    }
+
+    pub fn wish_unpin(&mut self, service: ServiceId) {
+        self.unpin.insert(service);
+    }
+
+    pub fn wish_standby(&mut self, node: NodeId, standby: bool) {
+        self.standby.insert(node, standby);
+    }
+
+    pub fn wish_frozen(&mut self, frozen: bool) {
+        self.frozen = Some(frozen);
+    }
+
+    fn look_again(&mut self, at: Instant) {
+        self.next_look = self.next_look.min(at);
+    }
+}
+
+/// How a holder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Fine,
+    /// Down or no member: its leases must run out.
+    Lost,
+    /// It says that it does not serve it, and will not before a newer version.
+    Declined,
+}
+
+impl Controller {
+    pub(super) fn plan(&mut self, now: Instant) {
+        let Some(office) = &mut self.office else { return };
+        if now >= office.root_end {
+            return;
+        }
+        office.notes.next_look = Instant::MAX;
+        if office.term == self.committed.as_ref().map_or(NO_TERM, |state| state.epoch.term) {
+            office.notes.base = None;
+        }
+        let first = office.notes.base.is_some();
+        let Some(current) = office.notes.base.clone().or_else(|| self.committed.clone()) else { return };
+        self.take_notes(now, &current);
+        let mut next = current.clone();
+        let mut conditions = Conditions { not_before: now, revoked: BTreeSet::new(), events: Vec::new() };
+        self.plan_table(now, &mut next, &mut conditions);
+        if next == current && !first {
+            self.plan_members(now, &mut next, &mut conditions);
+            self.plan_flags(&mut next);
+            self.plan_moves(now, &mut next, &mut conditions);
+        }
+        self.choose_lineage(&current, &mut next);
+        let office = self.office.as_mut().expect("looked at above");
+        if next == current && !first {
+            // S4: an abandoned proposal undoes its revocations.
+            office.proposal = None;
+            self.maybe_resign(now);
+            return;
+        }
+        let same = office
+            .proposal
+            .as_ref()
+            .is_some_and(|proposal| State { epoch: next.epoch, ..proposal.state.clone() } == next);
+        if !same {
+            self.propose(now, next, conditions);
+        }
+    }
+
+    /// What has changed since the last plan, of the things that only time makes.
+    fn take_notes(&mut self, now: Instant, current: &State) {
+        let fit: Vec<(NodeId, bool)> = current
+            .members
+            .iter()
+            .map(|member| {
+                let fit = self.is_calm(member.id)
+                    && !member.standby
+                    && !member.leaving
+                    && self.external_of(member.id);
+                (member.id, fit)
+            })
+            .collect();
+        let epoch = self.epoch();
+        let forget = self.config.cluster.forget;
+        let Some(office) = &mut self.office else { return };
+        let notes = &mut office.notes;
+        for (node, fit) in fit {
+            if fit {
+                notes.fit_since.entry(node).or_insert(now);
+            } else {
+                notes.fit_since.remove(&node);
+            }
+        }
+        notes.fit_since.retain(|node, _| current.member(*node).is_some());
+        notes.failures.retain(|_, failed| now.since(*failed) < forget);
+        for slot in &current.table {
+            let known = notes.phases.get(&slot.service).map(|(phase, _)| *phase);
+            if known != Some(slot.phase) {
+                notes.phases.insert(slot.service, (slot.phase, now));
+            }
+        }
+        let failed: Vec<(NodeId, ServiceId)> = office
+            .followers
+            .iter()
+            .filter_map(|(&node, follower)| {
+                let (at, report) = follower.report.as_ref()?;
+                (*at == epoch && report.external_ok).then_some((node, &report.failed))
+            })
+            .flat_map(|(node, failed)| failed.iter().map(move |&service| (node, service)))
+            .collect();
+        for (node, service) in failed {
+            self.remember_failure(now, node, service);
+        }
+        let own: Vec<ServiceId> = self.own_failures();
+        for service in own {
+            self.remember_failure(now, self.me, service);
+        }
+    }
+
+    fn remember_failure(&mut self, now: Instant, node: NodeId, service: ServiceId) {
+        if let Some(office) = &mut self.office {
+            office.notes.failures.entry((node, service)).or_insert(now);
+        }
+    }
+
+    /// The node's external link works, as far as it says.
+    fn external_of(&self, node: NodeId) -> bool {
+        if node == self.me {
+            return self.external_ok();
+        }
+        let office = self.office.as_ref();
+        let report = office.and_then(|office| office.followers.get(&node)).and_then(|f| f.report.as_ref());
+        report.is_none_or(|(_, report)| report.external_ok)
+    }
+
+    fn holder_is(&self, state: &State, node: NodeId, service: ServiceId) -> Holder {
+        if node == self.me {
+            let declined = self.services.get(&service).is_some_and(|local| local.has_declined(self.epoch()));
+            return if declined { Holder::Declined } else { Holder::Fine };
+        }
+        if state.member(node).is_none() || self.is_down(node) {
+            return Holder::Lost;
+        }
+        let report = self.office.as_ref().and_then(|office| office.report_at(node, self.epoch()));
+        if report.is_some_and(|report| report.failed.contains(&service)) {
+            Holder::Declined
+        } else {
+            Holder::Fine
+        }
+    }
+
+    /// When everything that was granted to `node` has run out (S2, E4).
+    fn free_at(&self, now: Instant, node: NodeId) -> Instant {
+        let Some(office) = &self.office else { return Instant::MAX };
+        let life =
+            self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
+        let left = life.is_some_and(|life| self.has_left(node, life));
+        if office.predecessor == Some(node) || left || self.planted(Planted::NoWaitForLeases) {
+            return now;
+        }
+        let granted = office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.lease_end);
+        (granted + self.margin()).max(office.not_before)
+    }
+
+    fn may_hold(&self, state: &State, node: NodeId, service: ServiceId) -> bool {
+        let failed =
+            self.office.as_ref().is_some_and(|office| office.notes.failures.contains_key(&(node, service)));
+        state.member(node).is_some_and(|member| !member.standby && !member.leaving)
+            && self.is_calm(node)
+            && !self.is_down(node)
+            && capacity(&self.config, node) > 0.0
+            && self.external_of(node)
+            && !failed
+    }
+
+    /// Urgent: services without a living holder, and the steps of moves under way.
+    fn plan_table(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
+        let mut homeless: Vec<ServiceId> = Vec::new();
+        for at in 0..next.table.len() {
+            let slot = next.table[at];
+            let planned = match slot.phase {
+                Phase::Held => self.plan_held(now, next, &slot, conditions),
+                Phase::Failed => self.plan_failed(next, &slot),
+                Phase::Prepare { to } => self.plan_prepare(now, next, &slot, to, conditions),
+                Phase::Handover { to } => self.plan_handover(now, next, &slot, to, conditions),
+                Phase::Abort { to } => self.plan_abort(now, next, &slot, to, conditions),
+            };
+            match planned {
+                Step::Stay => {}
+                Step::Become(slot) => next.table[at] = slot,
+                Step::Place => homeless.push(slot.service),
+            }
+        }
+        placement_order(&self.config, &mut homeless);
+        self.place(now, next, &homeless, conditions);
+    }
+
+    fn plan_held(&self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
+        let Some(holder) = slot.holder else {
+            return if self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
+        };
+        match self.holder_is(next, holder, slot.service) {
+            Holder::Fine => Step::Stay,
+            Holder::Lost if self.never_heard(now, holder) => Step::Stay,
+            Holder::Lost => {
+                conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
+                conditions.revoked.insert(holder);
+                Step::Place
+            }
+            Holder::Declined => Step::Place,
+        }
+    }
+
+    /// C1: at a cold start others' services wait for their homes.
+    fn may_place(&self, now: Instant, next: &State, service: ServiceId) -> bool {
+        let home_fits = home(&self.config, service).is_some_and(|home| self.may_hold(next, home, service));
+        home_fits || now >= self.started + self.config.cluster.startup_wait
+    }
+
+    /// A member of an earlier time that has not yet appeared since this node started (C1).
+    fn never_heard(&self, now: Instant, node: NodeId) -> bool {
+        now < self.started + self.config.cluster.startup_wait && !self.peers.contains_key(&node)
+    }
+
+    fn plan_failed(&self, next: &State, slot: &Slot) -> Step {
+        let some = next.members.iter().any(|member| self.may_hold(next, member.id, slot.service));
+        if some { Step::Place } else { Step::Stay }
+    }
+
+    /// H1.
+    fn plan_prepare(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        to: NodeId,
+        conditions: &mut Conditions,
+    ) -> Step {
+        let service = slot.service;
+        let Some(holder) = slot.holder else { return Step::Place };
+        let back = Slot { phase: Phase::Held, ..*slot };
+        match self.holder_is(next, holder, service) {
+            Holder::Fine => {}
+            Holder::Lost => {
+                conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
+                conditions.revoked.insert(holder);
+                return self.finish_at(next, slot, to);
+            }
+            Holder::Declined => return self.finish_at(next, slot, to),
+        }
+        let (ready, failed) = self.preparation(service, to);
+        let waited = self.phase_age(now, slot);
+        let limit = self.config.cluster.script_timeout + Duration::from_secs(1);
+        self.look_again(now + limit.saturating_sub(waited));
+        if failed {
+            self.remember_failure(now, to, service);
+        }
+        if failed || waited >= limit || !self.may_hold(next, to, service) {
+            let why = if failed { Why::StartFailed } else { Why::TimedOut };
+            conditions.events.push(Event::MoveAborted { service, to, why });
+            return Step::Become(back);
+        }
+        if ready { Step::Become(Slot { phase: Phase::Handover { to }, ..*slot }) } else { Step::Stay }
+    }
+
+    /// The holder is gone in the middle of a move: whoever was to have it gets it, if it still can.
+    fn finish_at(&self, next: &State, slot: &Slot, to: NodeId) -> Step {
+        if self.may_hold(next, to, slot.service) {
+            Step::Become(Slot { holder: Some(to), phase: Phase::Held, ..*slot })
+        } else {
+            Step::Place
+        }
+    }
+
+    fn preparation(&self, service: ServiceId, to: NodeId) -> (bool, bool) {
+        let epoch = self.epoch();
+        let Some(office) = &self.office else { return (false, false) };
+        let told = office.notes.ready.get(&service).filter(|(at, node, _)| *at == epoch && *node == to);
+        let report = office.report_at(to, epoch);
+        let own = (to == self.me).then(|| self.services.get(&service)).flatten();
+        let ready = told.is_some_and(|(.., ok)| *ok)
+            || report.is_some_and(|report| report.ready.contains(&service))
+            || own.is_some_and(|local| local.is_ready());
+        let failed = told.is_some_and(|(.., ok)| !*ok)
+            || report.is_some_and(|report| report.failed.contains(&service))
+            || own.is_some_and(|local| local.has_declined(epoch));
+        (ready, failed)
+    }
+
+    fn phase_age(&self, now: Instant, slot: &Slot) -> Duration {
+        let office = self.office.as_ref();
+        let since = office.and_then(|office| office.notes.phases.get(&slot.service)).map(|(_, since)| *since);
+        now.since(since.unwrap_or(now))
+    }
+
+    fn look_again(&mut self, at: Instant) {
+        if let Some(office) = &mut self.office {
+            office.notes.look_again(at);
+        }
+    }
+
+    /// H3, H5, and the time limit that leads to H4.
+    fn plan_handover(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        to: NodeId,
+        conditions: &mut Conditions,
+    ) -> Step {
+        let service = slot.service;
+        if self.says_it_holds(service, to) {
+            conditions.events.push(Event::MoveDone { service, to });
+            return Step::Become(Slot { holder: Some(to), phase: Phase::Held, ..*slot });
+        }
+        if self.holder_is(next, to, service) == Holder::Lost {
+            // N is dead; O serves no longer than `until`, which is less than the wait for N's lease.
+            let wait = self.free_at(now, to).max(now + self.timing.p * 2);
+            conditions.not_before = conditions.not_before.max(wait);
+            conditions.revoked.insert(to);
+            return self.back_or_place(next, slot);
+        }
+        let limit = self.timing.p * 4;
+        let waited = self.phase_age(now, slot);
+        self.look_again(now + limit.saturating_sub(waited));
+        if waited >= limit {
+            conditions.events.push(Event::MoveAborted { service, to, why: Why::TimedOut });
+            return Step::Become(Slot { phase: Phase::Abort { to }, ..*slot });
+        }
+        Step::Stay
+    }
+
+    fn says_it_holds(&self, service: ServiceId, node: NodeId) -> bool {
+        let epoch = self.epoch();
+        let Some(office) = &self.office else { return false };
+        let told = office.notes.taken.get(&service).is_some_and(|(at, by)| *at == epoch && *by == node);
+        let report = office.report_at(node, epoch).is_some_and(|report| report.holding.contains(&service));
+        let own = node == self.me && self.services.get(&service).is_some_and(|local| local.present);
+        told || report || own
+    }
+
+    fn back_or_place(&self, next: &State, slot: &Slot) -> Step {
+        let holder = slot.holder.filter(|&holder| self.may_hold(next, holder, slot.service));
+        match holder {
+            Some(_) => Step::Become(Slot { phase: Phase::Held, ..*slot }),
+            None => Step::Place,
+        }
+    }
+
+    /// H4: only after N acknowledged the abort, or its lease ran out.
+    fn plan_abort(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        to: NodeId,
+        conditions: &mut Conditions,
+    ) -> Step {
+        let epoch = self.epoch();
+        let service = slot.service;
+        let office = self.office.as_ref();
+        let report = office.and_then(|office| office.report_at(to, epoch));
+        let released = report.is_some_and(|report| !report.holding.contains(&service))
+            || (to == self.me
+                && self.services.get(&service).is_none_or(|local| !local.present && !local.wanted))
+            || self.planted(Planted::AbortWithoutWaiting);
+        let until = now + self.timing.p * 2;
+        if let Some(holder) = slot.holder
+            && self.holder_is(next, holder, service) == Holder::Lost
+        {
+            conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
+            conditions.revoked.insert(holder);
+        }
+        if released {
+            return self.back_or_place(next, slot);
+        }
+        if self.holder_is(next, to, service) == Holder::Lost {
+            conditions.not_before = conditions.not_before.max(self.free_at(now, to)).max(until);
+            conditions.revoked.insert(to);
+            return self.back_or_place(next, slot);
+        }
+        Step::Stay
+    }
+
+    /// Algorithm 2: each to the best node; home before all others.
+    fn place(
+        &mut self,
+        _now: Instant,
+        next: &mut State,
+        services: &[ServiceId],
+        conditions: &mut Conditions,
+    ) {
+        let mut loads = Loads::of(next, &self.config);
+        for &service in services {
+            if let Some(holder) = next.slot(service).and_then(|slot| slot.holder) {
+                loads.remove(&self.config, service, holder);
+            }
+        }
+        for &service in services {
+            let Some(old) = next.slot(service).copied() else { continue };
+            let candidates: Vec<NodeId> = next
+                .members
+                .iter()
+                .map(|member| member.id)
+                .filter(|&node| self.may_hold(next, node, service))
+                .collect();
+            let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
+            let best = own_home
+                .or_else(|| loads.ranking(&self.config, service, &candidates, self.me).first().copied());
+            let slot = match best {
+                Some(node) => Slot { service, holder: Some(node), phase: Phase::Held, pinned: false },
+                None => self.nowhere(next, &old),
+            };
+            if let Some(node) = slot.holder {
+                loads.add(&self.config, service, node);
+            }
+            if slot != old {
+                let why = self.why_placed(next, &old);
+                conditions.events.push(Event::Assigned { service, from: old.holder, to: slot.holder, why });
+                if let Some(at) = next.table.iter().position(|slot| slot.service == service) {
+                    next.table[at] = slot;
+                }
+            }
+        }
+    }
+
+    fn why_placed(&self, next: &State, old: &Slot) -> Why {
+        match old.holder {
+            None => Why::ColdStart,
+            Some(holder) if self.holder_is(next, holder, old.service) == Holder::Declined => {
+                if self.external_of(holder) { Why::StartFailed } else { Why::ExternalLink }
+            }
+            Some(_) => Why::HolderDown,
+        }
+    }
+
+    /// Nobody may have it. It failed everywhere; or all that could are away, then it waits for them.
+    fn nowhere(&self, next: &State, old: &Slot) -> Slot {
+        let failed = self.office.as_ref().is_some_and(|office| {
+            next.members.iter().any(|member| office.notes.failures.contains_key(&(member.id, old.service)))
+        });
+        let phase = if failed { Phase::Failed } else { Phase::Held };
+        Slot { holder: None, phase, pinned: false, service: old.service }
+    }
+
+    /// J: who booted comes in, who is down or has left goes out; not with services still in its name.
+    fn plan_members(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
+        let fresh = self.timing.t * 3;
+        let joining: Vec<(NodeId, Incarnation, bool)> = self
+            .peers
+            .iter()
+            .filter_map(|(&id, peer)| {
+                let (at, boot) = peer.boot.as_ref()?;
+                let known = next.member(id).map(|member| member.incarnation);
+                let new = known.is_none_or(|known| known < peer.incarnation);
+                let left = peer.left.is_some_and(|left| left >= peer.incarnation);
+                (new && !left && boot.may_vote && now.since(*at) <= fresh).then_some((
+                    id,
+                    peer.incarnation,
+                    boot.standby,
+                ))
+            })
+            .collect();
+        for (id, incarnation, standby) in joining {
+            // The state must fit one datagram: 64 members (protocol.md, size).
+            let known = next.members.iter().position(|member| member.id == id);
+            let member = Member { id, incarnation, standby, leaving: false };
+            match known {
+                Some(at) => next.members[at] = Member { standby: next.members[at].standby, ..member },
+                None if next.members.len() < 64 => next.members.push(member),
+                None => {}
+            }
+        }
+        next.members.sort_by_key(|member| member.id);
+        let names = |slot: &Slot, id| {
+            slot.holder == Some(id)
+                || matches!(slot.phase, Phase::Prepare { to } | Phase::Handover { to } | Phase::Abort { to } if to == id)
+        };
+        let out: Vec<NodeId> = next
+            .members
+            .iter()
+            .map(|member| member.id)
+            .filter(|&id| id != self.me && self.committed_member(id) && self.is_down(id))
+            .filter(|&id| !next.table.iter().any(|slot| names(slot, id)))
+            .collect();
+        for id in out {
+            conditions.not_before = conditions.not_before.max(self.free_at(now, id));
+            conditions.revoked.insert(id);
+            next.members.retain(|member| member.id != id);
+        }
+        self.plan_leaving(next);
+    }
+
+    fn committed_member(&self, id: NodeId) -> bool {
+        self.committed.as_ref().is_some_and(|state| state.member(id).is_some())
+    }
+
+    fn plan_leaving(&self, next: &mut State) {
+        let epoch = self.epoch();
+        let Some(office) = &self.office else { return };
+        for member in &mut next.members {
+            let wants = if member.id == self.me {
+                self.leaving.is_some()
+            } else {
+                office.report_at(member.id, epoch).is_some_and(|report| report.leaving)
+            };
+            member.leaving |= wants;
+        }
+    }
+
+    /// Operators' flags, the file's times, the file's services.
+    fn plan_flags(&mut self, next: &mut State) {
+        let divisor = self.probe_divisor(next);
+        let config = Arc::clone(&self.config);
+        let Some(office) = &mut self.office else { return };
+        let notes = &mut office.notes;
+        for (&node, &standby) in &notes.standby {
+            if let Some(member) = next.members.iter_mut().find(|member| member.id == node) {
+                member.standby = standby;
+            }
+        }
+        notes.standby.clear();
+        next.frozen = notes.frozen.take().unwrap_or(next.frozen);
+        for slot in &mut next.table {
+            if notes.unpin.remove(&slot.service) {
+                slot.pinned = false;
+            }
+        }
+        next.hello_interval = config.cluster.hello_interval;
+        next.probe_divisor = divisor;
+        for service in &config.services {
+            if next.slot(service.id).is_none() {
+                let slot = Slot { service: service.id, holder: None, phase: Phase::Held, pinned: false };
+                next.table.push(slot);
+            }
+        }
+        // A service that is no longer in the file: first nobody holds it, then it goes.
+        let epoch = self.committed.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let held = |service: ServiceId| {
+            office.followers.values().any(|follower| {
+                follower
+                    .report
+                    .as_ref()
+                    .is_none_or(|(at, report)| *at != epoch || report.holding.contains(&service))
+            })
+        };
+        let unheld = |slot: &Slot| {
+            config.service(slot.service).is_some() || slot.holder.is_some() || held(slot.service)
+        };
+        next.table.retain(unheld);
+        for slot in &mut next.table {
+            if config.service(slot.service).is_none() && slot.phase == Phase::Held {
+                slot.holder = None;
+            }
+        }
+        next.table.sort_by_key(|slot| slot.service);
+    }
+
+    /// p = T/16 with two members, and where every machine is punctual enough (p ≥ 8 × worst lateness).
+    fn probe_divisor(&self, next: &State) -> u8 {
+        if next.members.len() <= 2 {
+            return 16;
+        }
+        match self.config.cluster.probe_interval {
+            ProbeInterval::Eighth => 8,
+            ProbeInterval::Sixteenth => 16,
+            ProbeInterval::Auto => {
+                let Some(office) = &self.office else { return next.probe_divisor };
+                let others = office.followers.iter().filter(|(id, _)| next.member(**id).is_some());
+                let worst = others
+                    .filter_map(|(_, follower)| follower.report.as_ref())
+                    .map(|(_, report)| Duration::from_micros(u64::from(report.lateness_us)))
+                    .chain([self.lateness])
+                    .max()
+                    .unwrap_or(Duration::ZERO);
+                let limit = next.hello_interval / 128;
+                // Hysteresis: down only well below the limit, up again only above it.
+                if worst > limit {
+                    8
+                } else if worst * 4 < limit * 3 && !worst.is_zero() {
+                    16
+                } else {
+                    next.probe_divisor
+                }
+            }
+        }
+    }
+
+    /// Planned moves: desired holder ≠ present holder, both alive (H).
+    fn plan_moves(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
+        let mut loads = Loads::of(next, &self.config);
+        let mut order: Vec<ServiceId> = next.table.iter().map(|slot| slot.service).collect();
+        placement_order(&self.config, &mut order);
+        for service in order {
+            let Some(at) = next.table.iter().position(|slot| slot.service == service) else { continue };
+            let slot = next.table[at];
+            let (Phase::Held, Some(holder)) = (slot.phase, slot.holder) else { continue };
+            let Some((to, pinned, why)) = self.wanted_move(now, next, &slot, holder, &loads) else {
+                continue;
+            };
+            loads.remove(&self.config, service, holder);
+            loads.add(&self.config, service, to);
+            conditions.events.push(Event::MoveBegan { service, from: holder, to, why });
+            next.table[at] = Slot { phase: Phase::Prepare { to }, pinned, ..slot };
+        }
+        if next.table.iter().all(|slot| slot.phase == Phase::Held || slot.phase == Phase::Failed) {
+            self.plan_balance(now, next, conditions);
+        }
+    }
+
+    fn wanted_move(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        holder: NodeId,
+        loads: &Loads,
+    ) -> Option<(NodeId, bool, Why)> {
+        let service = slot.service;
+        self.config.service(service)?;
+        let wish = self.office.as_mut().and_then(|office| office.notes.moves.remove(&service));
+        if let Some((to, pinned)) = wish
+            && to != holder
+            && self.may_hold(next, to, service)
+        {
+            return Some((to, pinned, Why::Operator));
+        }
+        let member = next.member(holder)?;
+        let drained = if member.leaving {
+            Some(Why::Leaving)
+        } else if member.standby {
+            Some(Why::Standby)
+        } else if !self.external_of(holder) {
+            Some(Why::ExternalLink)
+        } else {
+            None
+        };
+        if let Some(why) = drained {
+            let candidates: Vec<NodeId> = next
+                .members
+                .iter()
+                .map(|member| member.id)
+                .filter(|&node| node != holder && self.may_hold(next, node, service))
+                .collect();
+            let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
+            let ranked = loads.ranking(&self.config, service, &candidates, self.me);
+            return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
+        }
+        if next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual {
+            return None;
+        }
+        let own_home = home(&self.config, service)?;
+        if own_home == holder || !self.may_hold(next, own_home, service) {
+            return None;
+        }
+        let office = self.office.as_mut()?;
+        let since = office.notes.fit_since.get(&own_home).copied()?;
+        let due = since + self.config.cluster.failback_delay;
+        if now >= due {
+            return Some((own_home, false, Why::Failback));
+        }
+        office.notes.look_again(due);
+        None
+    }
+
+    /// P4: after a node has come back, loads differ by at most one service's weight.
+    fn plan_balance(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
+        let delay = self.config.cluster.failback_delay;
+        if next.frozen || self.config.cluster.failback == Failback::Manual {
+            return;
+        }
+        let Some(office) = &self.office else { return };
+        let settled = office
+            .notes
+            .fit_since
+            .iter()
+            .filter(|(node, _)| next.member(**node).is_some())
+            .map(|(_, since)| *since + delay)
+            .max();
+        let Some(settled) = settled else { return };
+        if now < settled {
+            self.look_again(settled);
+            return;
+        }
+        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).collect();
+        let best = imbalance(next, &self.config, &nodes, |service, node| self.may_hold(next, node, service));
+        if let Some((service, to)) = best
+            && let Some(at) = next.table.iter().position(|slot| slot.service == service)
+            && let Some(from) = next.table[at].holder
+        {
+            conditions.events.push(Event::MoveBegan { service, from, to, why: Why::Balance });
+            next.table[at].phase = Phase::Prepare { to };
+        }
+    }
+
+    /// M: a state that less than a majority of the old members can agree on begins a lineage of its own.
+    fn choose_lineage(&mut self, current: &State, next: &mut State) {
+        let total = current.members.len();
+        let living = current.members.iter().filter(|member| self.is_calm(member.id)).count();
+        if *next == *current || 2 * living > total || !self.lenient() || total == 0 {
+            return;
+        }
+        let known = self.office.as_ref().and_then(|office| office.notes.alone);
+        let lineage = match known {
+            Some((left, lineage)) if left == current.lineage => lineage,
+            // Already alone by an own choice: the same lineage goes on.
+            Some((_, lineage)) if lineage == current.lineage => lineage,
+            _ => self.nonce(),
+        };
+        if let Some(office) = &mut self.office {
+            office.notes.alone = Some((current.lineage, lineage));
+        }
+        next.lineage = lineage;
+    }
+
+    /// The living node of highest priority is the controller: once one with more has been fit for
+    /// `failback_delay` and nothing is under way, it gets the office.
+    fn maybe_resign(&mut self, now: Instant) {
+        let Some(state) = &self.committed else { return };
+        let Some(office) = &self.office else { return };
+        let epoch = state.epoch;
+        let quiet = state.table.iter().all(|slot| slot.phase == Phase::Held || slot.phase == Phase::Failed);
+        let mine = self.priority(self.me);
+        let heir = state
+            .members
+            .iter()
+            .filter(|member| !member.leaving && self.is_calm(member.id) && self.priority(member.id) > mine)
+            .filter(|member| office.report_at(member.id, epoch).is_some())
+            .map(|member| member.id)
+            .max_by_key(|&id| self.priority(id));
+        let Some(heir) = heir else { return };
+        if !quiet || state.frozen {
+            return;
+        }
+        // Standby nodes lead as well; `fit_since` knows those that do not take services by their joining.
+        let since = office.notes.fit_since.get(&heir).copied().unwrap_or(office.won_at);
+        let due = since.max(office.won_at) + self.config.cluster.failback_delay;
+        if now < due {
+            self.look_again(due);
+            return;
+        }
+        let until = office.root_end.min(now + self.timing.x);
+        self.tell_all(Packet::Resign { to: heir });
+        self.leave_office(now, until);
+        if let Some(following) = &mut self.following {
+            following.heir = Some(heir);
+        }
+        self.promise.until = now;
+    }
+}
+
+/// What happens to one slot.
+enum Step {
+    Stay,
+    Become(Slot),
+    Place,
+}

@@ -1,0 +1,31 @@
+//! Known mistakes that the simulator must catch: each breaks one rule, only where a test asks for it.
+
+/// One broken rule. Never set outside the tests; the list is that of protocol.md, and our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Planted {
+    /// S2: commits without waiting for the leases granted to the old holder.
+    NoWaitForLeases,
+    /// L2, E2: votes although a promise still binds.
+    NoPromise,
+    /// E4: a new controller reassigns at once.
+    NoWaitAfterWinning,
+    /// L5: a lease counts from the receipt of the grant.
+    LeaseFromReceipt,
+    /// S1: acknowledges a proposal without storing it.
+    AcknowledgeWithoutStoring,
+    /// S: proposals are ordered by version alone.
+    OrderByVersionAlone,
+    /// F1: one unanswered probe at the end suffices, whatever was heard before.
+    LookNotLatched,
+    /// H2: the old holder goes on beyond `until`.
+    HandoverWithoutUntil,
+    /// H4: an abort gives the service back without waiting for the new holder.
+    AbortWithoutWaiting,
+    /// L6: the aliases stay when the lease ends.
+    KeepWithoutLease,
+    /// L4: grants go on to a holder whose services are being reassigned.
+    GrantWhileRevoking,
+    /// E5: a restarted node votes at once.
+    VoteAtOnce,
+}

@@ -1,0 +1,377 @@
+//! E: who becomes controller when there is none.
+
+use super::*;
+use crate::wire::{Header, Member, Phase, Slot};
+
+/// This node asks to become controller. Its term counts for nobody, itself included, before it has won:
+/// a node that is cut off from the controller alone disturbs nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Candidacy {
+    pub term: Term,
+    /// The controller that is down; `None` where it left or resigned, or there was none.
+    predecessor: Option<NodeId>,
+    next_ask: Instant,
+    /// Nonces of requests that may still be answered, with the times of their sending.
+    asks: VecDeque<(u64, Instant)>,
+    /// Voters, with the sending time of the newest request that they answered.
+    votes: BTreeMap<NodeId, Instant>,
+    /// The newest state that a voter has stored (E3).
+    newest: Option<State>,
+}
+
+/// Somebody asked for this node's vote while a promise bound it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ballot {
+    term: Term,
+    candidate: NodeId,
+    epoch: Epoch,
+    suspect: NodeId,
+    nonce: u64,
+    asked: Instant,
+}
+
+/// Requests remembered: one every p/2, each useful for less than Lp < 14 p.
+const ASKS: usize = 32;
+
+impl Controller {
+    pub(super) fn succession_timeout(&self) -> Instant {
+        let mut next = self.candidacy.as_ref().map_or(Instant::MAX, |candidacy| candidacy.next_ask);
+        if self.ballot.is_some() {
+            next = next.min(self.promise.until.max(self.may_vote_at));
+        }
+        if self.office.is_none() && self.candidacy.is_none() {
+            let at = if self.is_member() { self.candidate_at() } else { self.found_at() };
+            if at > self.clock {
+                next = next.min(at);
+            }
+        }
+        next
+    }
+
+    /// When the promise lapses that alone stands between this node and a candidacy; or when it is to stop
+    /// waiting for a controller that is alive but silent.
+    fn candidate_at(&self) -> Instant {
+        if !self.is_member() {
+            return Instant::MAX;
+        }
+        let Some(following) = &self.following else { return Instant::MAX };
+        let lapsed = self.promise.until.max(self.may_vote_at);
+        if self.is_vacant() { lapsed } else { lapsed.max(self.leaderless_at(following.beat_at)) }
+    }
+
+    /// The controller is down (own verdict), has left, or resigned in this node's favour.
+    fn is_vacant(&self) -> bool {
+        let Some(following) = &self.following else { return false };
+        let controller = following.term.author;
+        let verdict = self.suspicions.get(&controller).is_some_and(|suspicion| suspicion.verdict);
+        verdict || self.gone_for_good(controller) || following.heir == Some(self.me)
+    }
+
+    fn gone_for_good(&self, node: NodeId) -> bool {
+        let member = self.committed.as_ref().and_then(|state| state.member(node));
+        member.is_none_or(|member| self.has_left(node, member.incarnation))
+    }
+
+    /// A controller may be alive and yet lead nobody. After three promises, in the order of priority.
+    fn leaderless_at(&self, beat_at: Instant) -> Instant {
+        let mine = self.priority(self.me);
+        let above = self.members().filter(|&node| self.priority(node) > mine).count();
+        beat_at + self.timing.promise * (3 + u32::try_from(above).unwrap_or(u32::MAX / 8).min(64))
+    }
+
+    pub(super) fn succession_tick(&mut self, now: Instant) {
+        if let Some(ballot) = self.ballot
+            && now >= self.promise.until.max(self.may_vote_at)
+        {
+            self.ballot = None;
+            if now.since(ballot.asked) <= self.timing.p * 2 {
+                self.vote(now, ballot);
+            }
+        }
+        if self.candidacy.as_ref().is_some_and(|candidacy| now >= candidacy.next_ask) {
+            self.ask_for_votes(now);
+        }
+    }
+
+    /// E1, E3: begin, win or give up a candidacy.
+    pub(super) fn settle_succession(&mut self, now: Instant) {
+        match (&self.office, &self.candidacy) {
+            (None, None) => {
+                if let Some(predecessor) = self.may_stand(now) {
+                    self.stand(now, predecessor);
+                }
+            }
+            (None, Some(_)) => {
+                if self.may_stand(now).is_none() {
+                    self.candidacy = None;
+                } else if self.has_won(now) {
+                    self.win(now);
+                }
+            }
+            (Some(office), _) => {
+                // Won, but the first state never reached a majority in time: begin again later.
+                if office.term != self.epoch().term
+                    && now >= office.root_end
+                    && office.root_end > Instant::ZERO
+                {
+                    self.office = None;
+                    self.candidacy = None;
+                }
+            }
+        }
+    }
+
+    /// E1. `Some(predecessor)` if this node should ask for votes.
+    fn may_stand(&self, now: Instant) -> Option<Option<NodeId>> {
+        if now < self.may_vote_at || now < self.promise.until || self.gone {
+            return None;
+        }
+        if !self.is_member() {
+            return self.may_found(now).then_some(None);
+        }
+        let following = self.following.as_ref()?;
+        let controller = following.term.author;
+        if following.heir == Some(self.me) {
+            return Some(None);
+        }
+        if now < self.leaderless_at(following.beat_at) {
+            let rank = |node| (self.priority(node), node);
+            let me = rank(self.me);
+            let outranked = self.members().any(|node| {
+                node != controller && rank(node) > me && self.is_calm(node) && !self.is_leaving(node)
+            });
+            let alone =
+                !self.members().any(|node| node != self.me && node != controller && self.is_calm(node));
+            if !self.is_vacant() || outranked || (self.leaving.is_some() && !alone) {
+                return None;
+            }
+        }
+        let verdict = self.suspicions.get(&controller).is_some_and(|suspicion| suspicion.verdict);
+        Some(verdict.then_some(controller))
+    }
+
+    fn is_leaving(&self, node: NodeId) -> bool {
+        self.committed.as_ref().and_then(|state| state.member(node)).is_some_and(|member| member.leaving)
+    }
+
+    fn stand(&mut self, now: Instant, predecessor: Option<NodeId>) {
+        let states = [&self.committed, &self.proposed, &self.remembered];
+        let seen = states.into_iter().flatten().map(|state| state.epoch.term.round).max().unwrap_or(0);
+        let round = seen.max(self.voted.round).max(self.promise.term.round).max(self.boot.round_seen) + 1;
+        self.candidacy = Some(Candidacy {
+            term: Term { round, author: self.me },
+            predecessor,
+            next_ask: now,
+            asks: VecDeque::new(),
+            votes: BTreeMap::new(),
+            newest: None,
+        });
+        self.ask_for_votes(now);
+        if self.has_won(now) {
+            self.win(now);
+        }
+    }
+
+    fn ask_for_votes(&mut self, now: Instant) {
+        let nonce = self.nonce();
+        let half = self.timing.p / 2;
+        let suspect = self.following.as_ref().map_or(NodeId(0), |following| following.term.author);
+        let incarnation = self
+            .committed
+            .as_ref()
+            .and_then(|state| state.member(suspect))
+            .map_or(Incarnation(0), |member| member.incarnation);
+        let slow = self.timing.promise;
+        let Some(candidacy) = &mut self.candidacy else { return };
+        // After a promise without success there is no hurry.
+        let first = candidacy.asks.front().map_or(now, |(_, sent)| *sent);
+        candidacy.next_ask = now + if now.since(first) > slow { half * 4 } else { half };
+        if candidacy.asks.len() >= ASKS {
+            candidacy.asks.pop_front();
+        }
+        candidacy.asks.push_back((nonce, now));
+        let packet = Packet::Suspect { suspect, incarnation, candidacy: Some(candidacy.term), nonce };
+        self.tell_all(packet);
+    }
+
+    /// E2: somebody wants this node's vote. Given at once, or as soon as the promise lapses.
+    pub(super) fn on_candidacy(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        suspect: NodeId,
+        term: Term,
+        nonce: u64,
+    ) {
+        self.boot.round_seen = self.boot.round_seen.max(term.round.saturating_sub(1));
+        if term.author != header.from {
+            return;
+        }
+        let ballot = Ballot { term, candidate: header.from, epoch: header.epoch, suspect, nonce, asked: now };
+        if self.may_vote(now, term) {
+            self.vote(now, ballot);
+        } else if term > self.voted && self.office.is_none() {
+            self.ballot = Some(ballot);
+        }
+    }
+
+    fn may_vote(&self, now: Instant, term: Term) -> bool {
+        let waited = now >= self.may_vote_at || self.planted(Planted::VoteAtOnce);
+        let free = now >= self.promise.until || self.promise.term == term || self.planted(Planted::NoPromise);
+        let newer = term > self.voted || (term == self.voted && self.promise.term == term);
+        let rooted = self.office.as_ref().is_some_and(|office| now < office.root_end + self.margin());
+        waited && free && newer && term > self.epoch().term && !rooted
+    }
+
+    fn vote(&mut self, now: Instant, ballot: Ballot) {
+        if !self.may_vote(now, ballot.term) {
+            return;
+        }
+        if self.office.is_some() {
+            self.leave_office(now, now);
+        }
+        self.candidacy = None;
+        self.voted = ballot.term;
+        self.promise = Promise { term: ballot.term, until: now + self.timing.promise };
+        let newest = match (&self.proposed, &self.committed, &self.remembered) {
+            (Some(proposed), _, _) => Some((false, proposed.clone())),
+            (None, Some(committed), _) => Some((true, committed.clone())),
+            (None, None, remembered) => remembered.clone().map(|state| (false, state)),
+        };
+        let heard = self.heard(ballot.suspect);
+        let age = (heard > Instant::ZERO).then(|| now.since(heard));
+        let answer = Packet::RollCall {
+            suspect: ballot.suspect,
+            nonce: ballot.nonce,
+            heard_us: age.and_then(|age| u32::try_from(age.as_micros()).ok()),
+            vote: Some(ballot.term),
+            newest: newest.filter(|(_, state)| state.epoch > ballot.epoch),
+        };
+        self.tell(ballot.candidate, answer);
+    }
+
+    /// A vote came.
+    pub(super) fn on_vote(&mut self, from: NodeId, nonce: u64, term: Term, newest: Option<State>) {
+        let Some(candidacy) = &mut self.candidacy else { return };
+        if candidacy.term != term {
+            return;
+        }
+        let Some(&(_, sent)) = candidacy.asks.iter().find(|(asked, _)| *asked == nonce) else { return };
+        let vote = candidacy.votes.entry(from).or_insert(sent);
+        *vote = (*vote).max(sent);
+        if let Some(state) = newest
+            && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
+        {
+            candidacy.newest = Some(state);
+        }
+        if let Some(office) = &mut self.office {
+            office.acknowledge(from, sent);
+        }
+    }
+
+    /// The newest state that this node or a voter has stored.
+    fn newest_known(&self) -> Option<&State> {
+        let own = [&self.committed, &self.proposed, &self.remembered].into_iter().flatten();
+        let told = self.candidacy.iter().filter_map(|candidacy| candidacy.newest.as_ref());
+        own.chain(told).max_by_key(|state| state.epoch)
+    }
+
+    /// E3: majority of the newest reported state's members and of the own committed one, within Lp.
+    fn has_won(&self, now: Instant) -> bool {
+        let Some(candidacy) = &self.candidacy else { return false };
+        let root = self.timing.root(self.lateness);
+        let voted = |node: NodeId| {
+            node == self.me || candidacy.votes.get(&node).is_some_and(|&sent| sent + root > now)
+        };
+        let newest = self.newest_known().map(|state| state.members.iter().map(|member| member.id).collect());
+        let newest: Vec<NodeId> = newest.unwrap_or_else(|| self.basis());
+        self.enough(&newest, voted) && self.enough(&self.basis(), voted)
+    }
+
+    fn win(&mut self, now: Instant) {
+        let Some(candidacy) = self.candidacy.clone() else { return };
+        let wait = self.timing.longest_x() + self.margin();
+        let mut office = Box::new(office::Office::new(candidacy.term, now));
+        office.predecessor = candidacy.predecessor;
+        office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
+        office.acknowledge(self.me, now);
+        for (&voter, &sent) in &candidacy.votes {
+            office.acknowledge(voter, sent);
+        }
+        let base = self.inheritance(&candidacy);
+        office.version = base.epoch.version;
+        office.notes.begin(now, base);
+        self.voted = candidacy.term;
+        self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
+        self.following = None;
+        self.office = Some(office);
+        self.renew_root(now);
+        self.dirty = true;
+        let epoch = Epoch { term: candidacy.term, version: 0 };
+        self.event(Event::Elected { epoch });
+    }
+
+    /// What the new controller begins with: the newest state (holders keep what they hold), or a first one.
+    fn inheritance(&mut self, candidacy: &Candidacy) -> State {
+        let mut base = match self.newest_known() {
+            Some(state) => state.clone(),
+            None => State {
+                epoch: Epoch::NONE,
+                lineage: self.nonce(),
+                hello_interval: self.config.cluster.hello_interval,
+                probe_divisor: 8,
+                frozen: false,
+                members: Vec::new(),
+                table: Vec::new(),
+            },
+        };
+        let voters: Vec<NodeId> = candidacy.votes.keys().copied().chain([self.me]).collect();
+        if base.members.is_empty() {
+            for &voter in &voters {
+                let incarnation = if voter == self.me {
+                    Some(self.incarnation)
+                } else {
+                    self.peers.get(&voter).map(|peer| peer.incarnation)
+                };
+                if let Some(incarnation) = incarnation {
+                    base.members.push(Member { id: voter, incarnation, standby: false, leaving: false });
+                }
+            }
+            base.members.sort_by_key(|member| member.id);
+            base.table = self
+                .config
+                .services
+                .iter()
+                .map(|service| Slot { service: service.id, holder: None, phase: Phase::Held, pinned: false })
+                .collect();
+        }
+        for member in &mut base.members {
+            let life = if member.id == self.me {
+                Some(self.incarnation)
+            } else {
+                self.peers.get(&member.id).filter(|peer| peer.boot.is_some()).map(|peer| peer.incarnation)
+            };
+            if let Some(life) = life.filter(|&life| life > member.incarnation) {
+                member.incarnation = life;
+                member.leaving = false;
+            }
+        }
+        let count = base.members.iter().filter(|member| voters.contains(&member.id)).count();
+        if 2 * count <= base.members.len() {
+            base.lineage = self.nonce();
+        }
+        base
+    }
+
+    /// The controller gave its office away; its promises are void.
+    pub(super) fn on_resign(&mut self, now: Instant, from: NodeId, to: NodeId) {
+        if let Some(following) = &mut self.following
+            && following.term.author == from
+        {
+            following.heir = Some(to);
+            if self.promise.term == following.term {
+                self.promise.until = now;
+            }
+        }
+    }
+}
