@@ -3,6 +3,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod os;
+pub mod threads;
 #[cfg(test)]
 mod tidy;
 pub mod vocabulary;

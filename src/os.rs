@@ -19,4 +19,4 @@ pub mod syslog;
 pub mod udp;
 
 #[cfg(test)]
-mod namespace;
+pub(crate) mod namespace;

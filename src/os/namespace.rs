@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// Runs `test` on a thread in a fresh, empty network namespace, which ends with the thread. Without root
 /// it says so and does nothing.
-pub(super) fn within(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: a network namespace needs root");
         return;
@@ -19,12 +19,12 @@ pub(super) fn within(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Puts the calling thread into a fresh namespace.
-pub(super) fn leave() {
+pub(crate) fn leave() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may leave its network");
 }
 
 /// Runs a command in the calling thread's namespace; its output.
-pub(super) fn run(command: &str) -> String {
+pub(crate) fn run(command: &str) -> String {
     let output = Command::new("/bin/sh").args(["-c", command]).output().expect("sh runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{command}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -33,7 +33,7 @@ pub(super) fn run(command: &str) -> String {
 
 /// Puts `eth0` of the calling thread's namespace on a cable to `eth0` of another namespace, and runs
 /// `there` on a thread in that one. Both ends are up and have no address.
-pub(super) fn with_neighbour<T: Send + 'static>(
+pub(crate) fn with_neighbour<T: Send + 'static>(
     there: impl FnOnce() -> T + Send + 'static,
 ) -> std::thread::JoinHandle<T> {
     let (tell, told) = std::sync::mpsc::channel();

@@ -9,6 +9,11 @@ use std::mem::size_of;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// Was the card taken away under its socket? Another one of that name needs another socket.
+pub fn card_is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV))
+}
+
 /// Two instructions an address, and the kernel takes 4,096 instructions.
 pub const MOST_ARP_ADDRESSES: usize = 2_000;
 
