@@ -2,6 +2,7 @@
 pub mod config;
 pub mod control;
 pub mod controller;
+pub mod daemon;
 pub mod os;
 pub mod threads;
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod netlink;
 pub mod packet_socket;
 pub mod process;
 pub mod sched;
+pub mod secret;
 pub mod storage;
 pub mod syslog;
 pub mod udp;

@@ -3,7 +3,6 @@
 //! Called once by each heartbeat thread, and by the daemon at its start.
 
 use std::io;
-use std::path::Path;
 
 /// The calling thread runs before all ordinary ones (SCHED_FIFO) from now on; what it forks does not
 /// (SCHED_RESET_ON_FORK: scripts would inherit it otherwise).
@@ -63,15 +62,6 @@ pub fn prefault_stack() {
         *page = 1;
     }
     std::hint::black_box(&pages);
-}
-
-/// Is this file readable or writable by anybody but its owner?
-///
-/// # Errors
-/// No such file.
-pub fn open_to_others(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 != 0)
 }
 
 /// A thread that panics ends the process at once, after the message: a half-alive node is worse than a
