@@ -10,12 +10,20 @@
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
-//! | `client`, `cli` | the other end: `diehard` |
+//! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
 pub mod arguments;
+pub mod cli;
+pub mod client;
 pub mod event_words;
 pub mod events;
+pub mod key;
 pub mod protocol;
+#[cfg(test)]
+mod rehearsal;
+#[cfg(test)]
+mod scratch;
 pub mod server;
 pub mod status;
+pub mod table;

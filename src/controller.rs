@@ -89,6 +89,8 @@ pub struct Controller {
     peers: BTreeMap<NodeId, Peer>,
     ring: detector::Ring,
     suspicions: BTreeMap<NodeId, detector::Suspicion>,
+    /// Suspicions of others: who, when told last.
+    rumours: BTreeMap<NodeId, Instant>,
     roll_calls: Vec<detector::PendingRollCall>,
     lease: lease::Lease,
     following: Option<lease::Following>,
@@ -178,6 +180,7 @@ impl Controller {
             peers: BTreeMap::new(),
             ring: detector::Ring::new(),
             suspicions: BTreeMap::new(),
+            rumours: BTreeMap::new(),
             roll_calls: Vec::new(),
             lease: lease::Lease::none(),
             following: None,

@@ -107,13 +107,16 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// One controller's time in office. Two candidates can never win the same term: it carries its author.
+/// One controller's time in office. Two candidates can never win the same term: it carries its author,
+/// and the author's life, because a node that restarted may have forgotten the last term that it won.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
     /// Grows with every election.
     pub round: u32,
     /// Who was elected.
     pub author: NodeId,
+    /// In which of its lives.
+    pub life: Incarnation,
 }
 
 /// When in the history of the cluster's state: ordered by term, then version (protocol.md, S).
@@ -127,7 +130,8 @@ pub struct Epoch {
 
 impl Epoch {
     /// Before any state: a node that has never seen a cluster.
-    pub const NONE: Epoch = Epoch { term: Term { round: 0, author: NodeId(0) }, version: 0 };
+    pub const NONE: Epoch =
+        Epoch { term: Term { round: 0, author: NodeId(0), life: Incarnation(0) }, version: 0 };
 }
 
 impl fmt::Display for Epoch {

@@ -1,2 +1,12 @@
 //! `diehard`: everything that a person types.
-fn main() {}
+use clap::Parser;
+use diehard::control::arguments::{Arguments, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::Simulate { options } = &arguments.command {
+        return ExitCode::from(u8::try_from(diehard::simulator::command(options)).unwrap_or(1));
+    }
+    diehard::control::cli::serve(&arguments)
+}

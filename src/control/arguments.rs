@@ -126,6 +126,12 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Run the protocol on virtual time, with faults, and judge its promises
+    Simulate {
+        /// Of the simulation; a wrong one prints them all
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 /// Whether a command returns when it was accepted or when it is done.
@@ -166,3 +172,6 @@ pub enum KeyCommand {
         file: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests;

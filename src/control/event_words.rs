@@ -260,3 +260,6 @@ fn word(why: Why) -> &'static str {
         Why::Resigned => "resigned",
     }
 }
+
+#[cfg(test)]
+mod tests;

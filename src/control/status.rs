@@ -1,12 +1,13 @@
 //! The object of `diehard status --json` (its field names are an interface). PURE: a function of the
 //! controller's view and the configuration; the daemon builds it, `diehard` prints it.
 
-use crate::config::{CheckKind, Config, Failback};
+use crate::config::{CheckKind, CheckScope, Config};
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
 use crate::vocabulary::{LinkRole, NodeId, ServiceId};
-use crate::wire::Phase;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+mod notes;
 
 /// The cluster as one node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -270,9 +271,10 @@ fn links(node: &NodeView, config: &Config) -> Vec<LinkView> {
 fn service_status(service: &ServiceView, names: &Names) -> ServiceStatus {
     let config = names.config;
     let configured = config.service(service.id);
-    let checks = config.checks.iter().filter(
-        |check| matches!(check.scope, crate::config::CheckScope::Service(checked) if checked == service.id),
-    );
+    let checks = config
+        .checks
+        .iter()
+        .filter(|check| matches!(check.scope, CheckScope::Service(checked) if checked == service.id));
     ServiceStatus {
         name: names.service(service.id),
         home: configured.map(|service| service.home.map_or_else(|| "any".into(), |home| names.node(home))),
@@ -288,11 +290,11 @@ fn service_status(service: &ServiceView, names: &Names) -> ServiceStatus {
                 target: check.target.clone(),
             })
             .collect(),
-        to: destination(service).map(|to| names.node(to)),
+        to: notes::destination(service).map(|to| names.node(to)),
         weight: configured.map(|service| service.weight),
         here: service.here,
         stranger: service.stranger.map(hardware_address),
-        note: note(service, names),
+        note: notes::note(service, names),
     }
 }
 
@@ -301,59 +303,7 @@ pub fn hardware_address(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn destination(service: &ServiceView) -> Option<NodeId> {
-    match service.phase? {
-        Phase::Prepare { to } | Phase::Handover { to } => Some(to),
-        Phase::Held | Phase::Abort { .. } | Phase::Failed => None,
-    }
-}
-
-/// Why a service is not as it should be; `None`: it is at home, or has none.
-fn note(service: &ServiceView, names: &Names) -> Option<String> {
-    match service.state {
-        ServiceState::Held => away(service, names),
-        ServiceState::Moving => match (service.phase, destination(service)) {
-            (Some(Phase::Abort { to }), _) => Some(format!("the move to {} was given up", names.node(to))),
-            (_, Some(to)) => Some(format!("on its way to {}", names.node(to))),
-            (_, None) => Some(service.holder.map_or_else(
-                || "being placed".to_owned(),
-                |holder| format!("being taken by {}", names.node(holder)),
-            )),
-        },
-        ServiceState::Stopped if !names.view.quorum => Some("no quorum: nothing is served from here".into()),
-        ServiceState::Stopped => Some("no node may serve it".into()),
-        ServiceState::Failed => Some("failed on every node that may serve it".into()),
-        ServiceState::Orphaned => Some(match service.stranger {
-            Some(mac) => format!("a stranger, {}, answers for its address", hardware_address(mac)),
-            None => "a stranger answers for its address".into(),
-        }),
-    }
-}
-
-fn away(service: &ServiceView, names: &Names) -> Option<String> {
-    let home = names.config.service(service.id)?.home?;
-    if service.holder == Some(home) {
-        return None;
-    }
-    let name = names.node(home);
-    let node = names.view.nodes.iter().find(|node| node.id == home);
-    let reason = match node.map_or(NodeState::Down, |node| node.state) {
-        NodeState::Down => format!("{name} is down"),
-        NodeState::Suspect => format!("{name} is silent"),
-        NodeState::Joining => format!("{name} is joining"),
-        NodeState::Standby => format!("{name} is on standby"),
-        NodeState::Leaving => format!("{name} is leaving"),
-        NodeState::Up if external_down(node) => format!("{name} has no working external link"),
-        NodeState::Up if names.view.frozen => "the cluster is frozen".into(),
-        NodeState::Up => match names.config.cluster.failback {
-            Failback::Manual => "failback is manual".into(),
-            Failback::Auto => format!("{name} is back, not yet stable or not able to serve it"),
-        },
-    };
-    Some(format!("away from home: {reason}"))
-}
-
-fn external_down(node: Option<&NodeView>) -> bool {
-    let links = node.and_then(|node| node.status.as_ref()).map_or(&[][..], |status| &status.links);
-    links.iter().any(|link| link.role == LinkRole::External && !link.up)
-}
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;

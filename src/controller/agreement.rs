@@ -20,7 +20,10 @@ impl Controller {
         }
         let bound = now < self.promise.until && self.promise.term > term;
         let joining = self.committed.is_none() && concerns;
-        let ours = self.is_member() || joining;
+        // A voter stores what its candidate proposes, even if that state is without it: it was a member of
+        // the one before, in this life or an earlier one, and counts there.
+        let voter = self.promise.term == term && now < self.promise.until;
+        let ours = self.is_member() || joining || voter;
         if bound || !ours {
             let newest = self.promise.term;
             return self.nack(now, header.from, newest, None);

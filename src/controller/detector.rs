@@ -77,7 +77,7 @@ impl Controller {
         let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)) else {
             return !self.is_present(node);
         };
-        if self.has_left(node, member.incarnation) {
+        if self.is_over(node, member.incarnation) {
             return true;
         }
         let Some(suspicion) = self.suspicions.get(&node) else { return false };
@@ -93,11 +93,19 @@ impl Controller {
 
     fn has_gone(&self, node: NodeId) -> bool {
         let member = self.committed.as_ref().and_then(|state| state.member(node));
-        member.is_some_and(|member| self.has_left(node, member.incarnation))
+        member.is_some_and(|member| self.is_over(node, member.incarnation))
+    }
+
+    /// That life of that node has ended by its own word: a goodbye, or the first word of its next life
+    /// (which comes only when nothing of the old one is left, J1).
+    pub(super) fn is_over(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        let next =
+            self.peers.get(&node).is_some_and(|peer| peer.incarnation > incarnation && peer.boot.is_some());
+        next || self.has_left(node, incarnation)
     }
 
     /// Not a member, but talking.
-    fn is_present(&self, node: NodeId) -> bool {
+    pub(super) fn is_present(&self, node: NodeId) -> bool {
         let boot = self.peers.get(&node).and_then(|peer| peer.boot.as_ref());
         boot.is_some_and(|(at, _)| self.clock.since(*at) <= self.timing.t * 5)
     }
@@ -105,6 +113,13 @@ impl Controller {
     /// A member of whom nothing bad is known.
     pub(super) fn is_calm(&self, node: NodeId) -> bool {
         node == self.me || (!self.suspicions.contains_key(&node) && !self.has_gone(node))
+    }
+
+    /// Silent as far as this node knows, or as others said within the last rounds of probes: reason enough
+    /// to look whether its addresses are still answered for.
+    pub(super) fn is_doubtful(&self, node: NodeId) -> bool {
+        let told = self.rumours.get(&node).is_some_and(|at| self.clock.since(*at) <= self.timing.p * 4);
+        told || !self.is_calm(node)
     }
 
     pub(super) fn detector_timeout(&self) -> Instant {
@@ -329,6 +344,7 @@ impl Controller {
         }
         let known = self.committed.as_ref().and_then(|state| state.member(suspect));
         if known.is_some_and(|member| member.incarnation == life) {
+            self.rumours.insert(suspect, now);
             let observer = self.observers(suspect).contains(&self.me);
             if observer && now.since(self.heard(suspect)) > self.timing.p {
                 self.suspect(now, suspect, Why::Witness);
@@ -423,6 +439,7 @@ impl Controller {
             peer.state_sent = Instant::ZERO;
         }
         peer.heard = now;
+        self.rumours.remove(&header.from);
         peer.path_fault = false;
         peer.heard_on[link_index(header.link)] = now;
         if self.suspicions.contains_key(&header.from) {

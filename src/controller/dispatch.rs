@@ -144,7 +144,7 @@ impl Controller {
     }
 
     /// On the link on which the question came: so both learn which links work.
-    fn tell_on(&mut self, to: NodeId, link: LinkRole, packet: Packet) {
+    pub(super) fn tell_on(&mut self, to: NodeId, link: LinkRole, packet: Packet) {
         let links = match link {
             LinkRole::Internal => Links::Internal,
             LinkRole::External => Links::External,

@@ -17,7 +17,7 @@ pub enum Input {
         packet: Packet,
     },
     /// The aliases that are up after the faker compared the wanted set with the kernel. Sent after every
-    /// change, whoever made it.
+    /// change, whoever made it, and after every new wanted set, even if nothing had to be done.
     Present(Vec<ServiceId>),
     /// Somebody outside answered a probe for one of this service's addresses, or announced it.
     Claimed {

@@ -154,7 +154,7 @@ impl Controller {
         let nonce = self.request(now);
         let report = self.report(now);
         let answer = Packet::BeatAck { number, nonce, report };
-        self.send(Destination::Node(header.from), Links::Internal, answer);
+        self.tell_on(header.from, header.link, answer);
         self.lease.next_ask = self.lease.next_ask.min(now + self.timing.p);
     }
 

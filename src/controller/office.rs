@@ -37,10 +37,21 @@ pub(super) struct Follower {
     pub acked: Instant,
     /// When every lease granted to it in this term has run out, by this clock.
     pub lease_end: Instant,
-    /// Asked before the beat was backed: nonce, the beat's number, who relayed.
-    pending: Option<(u64, u64, Option<NodeId>)>,
+    /// Asked before the beat was backed.
+    pending: Option<Request>,
     /// Its last report, and the epoch at which it was true.
     pub report: Option<(Epoch, Report)>,
+}
+
+/// A member wants a lease.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    nonce: u64,
+    /// The beat that it acknowledged.
+    number: u64,
+    /// The link on which it came: the answer goes the same way.
+    link: LinkRole,
+    relay: Option<NodeId>,
 }
 
 /// A state on its way to a majority.
@@ -158,20 +169,20 @@ impl Controller {
             .rev()
             .find(|(_, sent)| *sent <= office.backed)
             .map_or(0, |(number, _)| *number);
-        let ready: Vec<(NodeId, u64, Option<NodeId>)> = office
+        let ready: Vec<(NodeId, Request)> = office
             .followers
             .iter()
             .filter_map(|(&node, follower)| {
-                let (nonce, number, relay) = follower.pending?;
-                (number <= backed_number).then_some((node, nonce, relay))
+                let request = follower.pending?;
+                (request.number <= backed_number).then_some((node, request))
             })
             .collect();
-        for (node, nonce, relay) in ready {
-            self.grant(now, node, nonce, relay);
+        for (node, request) in ready {
+            self.grant(now, node, request);
         }
     }
 
-    fn grant(&mut self, now: Instant, node: NodeId, nonce: u64, relay: Option<NodeId>) {
+    fn grant(&mut self, now: Instant, node: NodeId, request: Request) {
         let x = self.timing.x;
         let longest = self.timing.member;
         let careless = self.planted(Planted::GrantWhileRevoking);
@@ -185,9 +196,9 @@ impl Controller {
         follower.pending = None;
         follower.lease_end = follower.lease_end.max(now + remaining);
         let remaining_us = u32::try_from(remaining.as_micros()).unwrap_or(u32::MAX);
-        let grant = Packet::Grant { nonce, remaining_us };
-        match relay {
-            None => self.send(Destination::Node(node), Links::Internal, grant),
+        let grant = Packet::Grant { nonce: request.nonce, remaining_us };
+        match request.relay {
+            None => self.tell_on(node, request.link, grant),
             Some(relay) => self.relay(relay, node, grant),
         }
     }
@@ -239,7 +250,8 @@ impl Controller {
         }
         let changed = follower.report.as_ref().is_none_or(|(at, last)| *at != epoch || *last != report);
         follower.report = Some((epoch, report));
-        follower.pending = Some((nonce, if relay.is_some() { 0 } else { number }, relay));
+        let number = if relay.is_some() { 0 } else { number };
+        follower.pending = Some(Request { nonce, number, link: header.link, relay });
         if let Some(proposal) = &office.proposal
             && !proposal.acks.contains(&from)
             && proposal.next_send > now + self.timing.p
@@ -282,6 +294,16 @@ impl Controller {
 
     fn send_proposal(&mut self, now: Instant) {
         let p = self.timing.p;
+        // The own disk refused it: it is tried again with every repetition.
+        let unstored = self
+            .office
+            .as_ref()
+            .and_then(|office| office.proposal.as_ref())
+            .filter(|proposal| !proposal.acks.contains(&self.me) && self.storing.is_none())
+            .map(|proposal| proposal.state.clone());
+        if let Some(state) = unstored {
+            self.keep_proposal(now, state);
+        }
         let Some(proposal) = self.office.as_mut().and_then(|office| office.proposal.as_mut()) else { return };
         proposal.next_send = now + p;
         let packet = Packet::State { committed: false, state: proposal.state.clone() };
@@ -382,6 +404,11 @@ impl Controller {
         let Some(office) = &mut self.office else { return };
         if now >= office.notes.next_look {
             self.dirty = true;
+        }
+        // Without a root for so long it leads nobody. A new election counts the votes of those too who
+        // have restarted meanwhile and are members only in an earlier life.
+        if office.root_end + self.timing.promise * 4 < now && office.won_at + self.timing.promise * 4 < now {
+            return self.leave_office(now, now);
         }
         if !office.quorum_lost && office.root_end <= now && office.root_end > Instant::ZERO {
             office.quorum_lost = true;

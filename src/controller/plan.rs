@@ -242,7 +242,7 @@ impl Controller {
         let Some(office) = &self.office else { return Instant::MAX };
         let life =
             self.committed.as_ref().and_then(|state| state.member(node)).map(|member| member.incarnation);
-        let left = life.is_some_and(|life| self.has_left(node, life));
+        let left = life.is_some_and(|life| self.is_over(node, life));
         if office.predecessor == Some(node) || left || self.planted(Planted::NoWaitForLeases) {
             return now;
         }
@@ -706,6 +706,10 @@ impl Controller {
     ) -> Option<(NodeId, bool, Why)> {
         let service = slot.service;
         self.config.service(service)?;
+        // Only who has the address can hand it over; who still looks, or is blocked, comes to it later.
+        if !self.says_it_holds(service, holder) {
+            return None;
+        }
         let wish = self.office.as_mut().and_then(|office| office.notes.moves.remove(&service));
         if let Some((to, pinned)) = wish
             && to != holder
@@ -775,6 +779,7 @@ impl Controller {
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)
             && let Some(from) = next.table[at].holder
+            && self.says_it_holds(service, from)
         {
             conditions.events.push(Event::MoveBegan { service, from, to, why: Why::Balance });
             next.table[at].phase = Phase::Prepare { to };

@@ -70,6 +70,8 @@ struct Handover {
     until: Instant,
     next_send: Instant,
     heard: bool,
+    /// This node had the address when the hand-over began: only then it is its to give.
+    had: bool,
 }
 
 /// What all services share.
@@ -221,20 +223,21 @@ impl Controller {
     fn look_is_negative(&self, now: Instant, look: &Look) -> bool {
         let misses = self.config.cluster.hello_misses;
         let needed = if look.quick { 3 } else { 2 * (misses + 1) };
-        let settled = now >= look.last + self.look_patience(look);
+        // Every probe but the last has had its time; the last one when its patience is over.
+        let settled = look.sent - u32::from(look.sent > 0 && now < look.last + self.look_patience(look));
         if self.planted(Planted::LookNotLatched) {
-            return look.sent > 0 && settled && look.answered & 1 == 0;
+            return settled > 0 && look.answered & 3 == 0;
         }
         match look.blocked_until {
-            None => look.sent >= needed && settled,
-            Some(until) => now >= until && look.answered == 0 && look.sent >= 16 && settled,
+            None => settled >= needed,
+            Some(until) => now >= until && look.answered == 0 && settled >= 16,
         }
     }
 
     fn tick_handover(&mut self, now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         let Some(handover) = &mut local.handover else { return };
-        if now >= handover.next_send && !handover.heard {
+        if now >= handover.next_send && !handover.heard && handover.had {
             handover.next_send = now + HAND_OVER_STEP;
             let (to, nonce) = (handover.to, handover.nonce);
             self.tell(to, Packet::FailBack { service: id, nonce });
@@ -397,17 +400,20 @@ impl Controller {
         let endless = self.planted(Planted::HandoverWithoutUntil);
         let Some(local) = self.services.get_mut(&id) else { return };
         local.look = None;
+        let had = local.present && local.wanted;
         let handover = *local.handover.get_or_insert(Handover {
             to,
             nonce,
             until: now + limit,
             next_send: now,
             heard: false,
+            had,
         });
         if now >= handover.until && !(endless && !handover.heard) {
             if let Some(handover) = &mut local.handover {
                 handover.until = Instant::MAX;
-                handover.next_send = if handover.heard { Instant::MAX } else { now + HAND_OVER_STEP };
+                handover.next_send =
+                    if handover.heard || !handover.had { Instant::MAX } else { now + HAND_OVER_STEP };
             }
             if local.wanted {
                 local.wanted = false;
@@ -648,14 +654,14 @@ impl Controller {
         }
         let Some(state) = &self.committed else { return false };
         let Some(holder) = state.slot(id).and_then(|slot| slot.holder) else { return false };
-        if self.is_calm(holder) || !self.is_member() || self.external_is_unfit() {
+        if !self.is_doubtful(holder) || !self.is_member() || !self.external_ok() {
             return false;
         }
         let controller = self.controller().unwrap_or(self.me);
         let candidates: Vec<NodeId> = state
             .members
             .iter()
-            .filter(|member| self.is_calm(member.id) && !member.standby && !member.leaving)
+            .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving)
             .map(|member| member.id)
             .collect();
         if ownership::home(&self.config, id) == Some(self.me) {
@@ -665,17 +671,13 @@ impl Controller {
         loads.ranking(&self.config, id, &candidates, controller).iter().take(3).any(|&node| node == self.me)
     }
 
-    fn external_is_unfit(&self) -> bool {
-        !self.external_ok()
-    }
-
     /// D3: the look starts with the suspicion, so it costs no time.
     pub(super) fn look_for_suspects(&mut self, now: Instant) {
         let Some(state) = &self.committed else { return };
         let ids: Vec<ServiceId> = state
             .table
             .iter()
-            .filter(|slot| slot.holder.is_some_and(|holder| holder != self.me && !self.is_calm(holder)))
+            .filter(|slot| slot.holder.is_some_and(|holder| holder != self.me && self.is_doubtful(holder)))
             .map(|slot| slot.service)
             .collect();
         for id in ids {

@@ -69,7 +69,7 @@ impl Controller {
 
     fn gone_for_good(&self, node: NodeId) -> bool {
         let member = self.committed.as_ref().and_then(|state| state.member(node));
-        member.is_none_or(|member| self.has_left(node, member.incarnation))
+        member.is_none_or(|member| self.is_over(node, member.incarnation))
     }
 
     /// A controller may be alive and yet lead nobody. After three promises, in the order of priority.
@@ -159,7 +159,7 @@ impl Controller {
         let seen = states.into_iter().flatten().map(|state| state.epoch.term.round).max().unwrap_or(0);
         let round = seen.max(self.voted.round).max(self.promise.term.round).max(self.boot.round_seen) + 1;
         self.candidacy = Some(Candidacy {
-            term: Term { round, author: self.me },
+            term: Term { round, author: self.me, life: self.incarnation },
             predecessor,
             next_ask: now,
             asks: VecDeque::new(),
@@ -327,14 +327,11 @@ impl Controller {
         };
         let voters: Vec<NodeId> = candidacy.votes.keys().copied().chain([self.me]).collect();
         if base.members.is_empty() {
-            for &voter in &voters {
-                let incarnation = if voter == self.me {
-                    Some(self.incarnation)
-                } else {
-                    self.peers.get(&voter).map(|peer| peer.incarnation)
-                };
-                if let Some(incarnation) = incarnation {
-                    base.members.push(Member { id: voter, incarnation, standby: false, leaving: false });
+            let member = |id, incarnation| Member { id, incarnation, standby: false, leaving: false };
+            base.members.push(member(self.me, self.incarnation));
+            for (&id, peer) in &self.peers {
+                if voters.contains(&id) || self.is_present(id) {
+                    base.members.push(member(id, peer.incarnation));
                 }
             }
             base.members.sort_by_key(|member| member.id);

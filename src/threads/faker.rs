@@ -57,6 +57,8 @@ struct Work {
     /// Our addresses that were on the card when it was read last.
     up: Vec<Held>,
     present: Vec<ServiceId>,
+    /// The wanted set that was answered last.
+    answered: Arc<[ServiceId]>,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
     /// What could not be done and was said already, until it can.
@@ -71,6 +73,7 @@ impl Faker {
             frames: None,
             up: Vec::new(),
             present: Vec::new(),
+            answered: Arc::default(),
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
             troubles: BTreeMap::new(),
@@ -120,7 +123,8 @@ impl Work {
     /// Wanted against present: what is too much goes first, then what is missing comes, in one batch.
     fn compare(&mut self) {
         let config = self.faker.published.config();
-        let wanted = self.wanted(&config);
+        let ordered = self.faker.published.lease.services();
+        let wanted = self.wanted(&config, &ordered);
         self.refresh();
         let mut changed = false;
         let too_much: Vec<IpAddr> =
@@ -143,14 +147,15 @@ impl Work {
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
         self.next_renewal = clock::now() + config.cluster.valid_lft / 8;
+        // Every new wanted set is answered, even if the kernel has it already.
+        changed |= ordered != self.answered;
+        self.answered = ordered;
         self.report(&config, changed);
     }
 
     /// The addresses that shall be up now, with their prefixes.
-    fn wanted(&self, config: &Config) -> BTreeMap<IpAddr, u8> {
-        let lease = &self.faker.published.lease;
-        let services = lease.services();
-        if lease.is_over(clock::now()) {
+    fn wanted(&self, config: &Config, services: &[ServiceId]) -> BTreeMap<IpAddr, u8> {
+        if self.faker.published.lease.is_over(clock::now()) {
             return BTreeMap::new();
         }
         let services = services.iter().filter_map(|&service| config.service(service));
@@ -172,7 +177,8 @@ impl Work {
     fn renew(&mut self, now: Instant) {
         let config = self.faker.published.config();
         self.next_renewal = now + config.cluster.valid_lft / 8;
-        let mut failed = self.wanted(&config).len() != self.up.len();
+        let ordered = self.faker.published.lease.services();
+        let mut failed = self.wanted(&config, &ordered).len() != self.up.len();
         for held in &self.up {
             failed |= self.faker.card.renew(held, config.cluster.valid_lft).is_err();
         }

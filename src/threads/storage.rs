@@ -87,13 +87,14 @@ impl Storage {
     }
 }
 
-/// Version u8, incarnation u64, voted round u32 and author u32, then for both states: length u32 and a
+/// Version u8, incarnation u64, voted round u32, author u32 and life u64, then for both states: length u32 and a
 /// STATE datagram without a seal (its codec is tested, versioned and strict).
 fn encode(record: &Record) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend(record.incarnation.0.to_be_bytes());
     bytes.extend(record.voted.round.to_be_bytes());
     bytes.extend(record.voted.author.0.to_be_bytes());
+    bytes.extend(record.voted.life.0.to_be_bytes());
     let mut state_bytes = Vec::new();
     for (state, committed) in [(&record.committed, true), (&record.proposed, false)] {
         state_bytes.clear();
@@ -124,6 +125,7 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     let (incarnation, rest) = rest.split_first_chunk()?;
     let (round, rest) = rest.split_first_chunk()?;
     let (author, rest) = rest.split_first_chunk()?;
+    let (life, rest) = rest.split_first_chunk()?;
     if version != VERSION {
         return None;
     }
@@ -131,7 +133,11 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     let (proposed, rest) = decode_state(rest)?;
     rest.is_empty().then_some(Record {
         incarnation: Incarnation(u64::from_be_bytes(*incarnation)),
-        voted: Term { round: u32::from_be_bytes(*round), author: NodeId(u32::from_be_bytes(*author)) },
+        voted: Term {
+            round: u32::from_be_bytes(*round),
+            author: NodeId(u32::from_be_bytes(*author)),
+            life: Incarnation(u64::from_be_bytes(*life)),
+        },
         committed,
         proposed,
     })

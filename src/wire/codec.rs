@@ -13,11 +13,13 @@
 //!      +--------+--------+--------+--------+--------+--------+--------+--------+
 //!  32  |            term: round            |           term: author            |
 //!      +--------+--------+--------+--------+--------+--------+--------+--------+
-//!  40  |                            state's version                            |
+//!  40  |                       term: the author's life                         |
 //!      +--------+--------+--------+--------+--------+--------+--------+--------+
-//!  48  |                                lineage                                |
+//!  48  |                            state's version                            |
 //!      +--------+--------+--------+--------+--------+--------+--------+--------+
-//!  56  |  content, by type; then the seal's trailer                            |
+//!  56  |                                lineage                                |
+//!      +--------+--------+--------+--------+--------+--------+--------+--------+
+//!  64  |  content, by type; then the seal's trailer                            |
 //!      flags: bit 0 went over the external link, bit 1 has one addressee
 //!
 //!  type  content                                        type  content
@@ -27,12 +29,12 @@
 //!   4 BEAT_ACK      number 8, nonce 8, Report            17 FAIL_BACK    service 4, nonce 8
 //!   5 GRANT         nonce 8, remaining µs 4              18 FAILBACK_OK  service 4
 //!   6 STATE         committed 1, State                   19 I_AM_LEFT
-//!   7 STATE_ACK     epoch 16, digest 8                   20 I_AM_RIGHT
-//!   8 NACK          term 8, option<incarnation 8>        21 STATUS       Status
+//!   7 STATE_ACK     epoch 24, digest 8                   20 I_AM_RIGHT
+//!   8 NACK          term 16, option<incarnation 8>        21 STATUS       Status
 //!   9 SUSPECT       node 4, incarnation 8,               22 COMMAND      id 8, Command
-//!                   option<term 8>, nonce 8              23 COMMAND_ACK  id 8, ok 1, text<512> if not ok
+//!                   option<term 16>, nonce 8              23 COMMAND_ACK  id 8, ok 1, text<512> if not ok
 //!  10 ROLL_CALL     node 4, nonce 8,                     24 LEAVE        incarnation 8
-//!                   option<heard µs 4>, option<term 8>,  25 FORWARD      origin 4, incarnation 8, epoch 16,
+//!                   option<heard µs 4>, option<term 16>,  25 FORWARD      origin 4, incarnation 8, epoch 24,
 //!                   option<committed 1, State>                           to 4, type 1, content: no FORWARD
 //!  11 IP_CHECK      nonce 8, option<Boot>               26 RESIGN       to 4
 //!  12 IP_CHECK_ACK  nonce 8, option<controller 4>
@@ -58,7 +60,7 @@ pub const MAGIC: u16 = 0xD1E4;
 /// Of the format drawn above.
 pub const VERSION: u8 = 1;
 /// Length of the header in bytes: no datagram is shorter.
-pub const HEADER_LENGTH: usize = 56;
+pub const HEADER_LENGTH: usize = 64;
 /// Most members of a state: one ring (protocol.md, «Partial connectivity and size»).
 pub const MAX_MEMBERS: usize = 64;
 /// Most services of a state, and of every list in a report: four a node.

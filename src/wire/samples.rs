@@ -32,7 +32,7 @@ pub fn node(last: u8) -> NodeId {
 }
 
 fn epoch(round: u32, version: u64) -> Epoch {
-    Epoch { term: Term { round, author: node(4) }, version }
+    Epoch { term: Term { round, author: node(4), life: Incarnation(7) }, version }
 }
 
 /// A state with so many members and services, as full as it can be.
@@ -159,7 +159,11 @@ fn any_incarnation() -> impl Strategy<Value = Incarnation> {
 }
 
 fn any_term() -> impl Strategy<Value = Term> {
-    (any::<u32>(), any_node()).prop_map(|(round, author)| Term { round, author })
+    (any::<u32>(), any_node(), any::<u64>()).prop_map(|(round, author, life)| Term {
+        round,
+        author,
+        life: Incarnation(life),
+    })
 }
 
 fn any_epoch() -> impl Strategy<Value = Epoch> {

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "a real socket lives in real time")]
+
 use super::*;
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ fn directory(name: &str) -> PathBuf {
 fn state(version: u64) -> State {
     let id = NodeId(1);
     State {
-        epoch: Epoch { term: Term { round: 3, author: id }, version },
+        epoch: Epoch { term: Term { round: 3, author: id, life: Incarnation(5) }, version },
         lineage: 9,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,
@@ -32,7 +32,7 @@ fn state(version: u64) -> State {
 }
 
 fn record() -> Record {
-    let voted = Term { round: 8, author: NodeId(2) };
+    let voted = Term { round: 8, author: NodeId(2), life: Incarnation(6) };
     Record { incarnation: Incarnation(7), voted, committed: Some(state(4)), proposed: Some(state(5)) }
 }
 

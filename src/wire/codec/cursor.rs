@@ -151,9 +151,10 @@ impl Wire for Term {
     fn put(&self, out: &mut Vec<u8>) {
         self.round.put(out);
         self.author.put(out);
+        self.life.put(out);
     }
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
-        Ok(Term { round: from.take()?, author: from.take()? })
+        Ok(Term { round: from.take()?, author: from.take()?, life: from.take()? })
     }
 }
 

@@ -1,0 +1,156 @@
+//! A hand-made cluster for the tests of this module's siblings.
+
+use crate::config::*;
+use crate::controller::*;
+use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
+use crate::wire::{LinkStatus, Phase, Status};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// 192.168.10.1
+pub const WEB1: NodeId = NodeId(0xc0a8_0a01);
+/// 192.168.10.2
+pub const WEB2: NodeId = NodeId(0xc0a8_0a02);
+/// 192.168.10.3
+pub const WEB3: NodeId = NodeId(0xc0a8_0a03);
+
+/// The service www1, www2 or www3.
+pub fn www(number: u8) -> ServiceId {
+    ServiceId::of(&format!("www{number}"))
+}
+
+/// Three servers, a service each.
+pub fn config() -> Config {
+    let mut services: Vec<Service> = (1..=3).map(service).collect();
+    services.sort_by_key(|service| service.id);
+    Config {
+        cluster: cluster(),
+        nodes: (1..=3).map(node).collect(),
+        services,
+        checks: vec![Check {
+            name: "www1-http".into(),
+            scope: CheckScope::Service(www(1)),
+            kind: CheckKind::Http,
+            target: "http://203.0.113.21/health".into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            fail: 3,
+            rise: 2,
+            policy: vec![PolicyStep::Alert],
+        }],
+    }
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        name: "www".into(),
+        key_file: "/etc/diehard.key".into(),
+        port: 694,
+        hello_interval: Duration::from_millis(100),
+        hello_misses: 3,
+        probe_interval: ProbeInterval::Auto,
+        quorum: Quorum::Auto,
+        arbiter: Vec::new(),
+        failback: Failback::Auto,
+        failback_delay: Duration::from_secs(5),
+        startup_wait: Duration::from_secs(10),
+        script_timeout: Duration::from_secs(30),
+        stop_timeout: Duration::from_secs(30),
+        forget: Duration::from_secs(600),
+        valid_lft: Duration::from_secs(2),
+        arp_refresh: Duration::from_secs(60),
+        on_conflict: OnConflict::Wait,
+        force_interval: false,
+    }
+}
+
+fn node(number: u8) -> Node {
+    let address = Ipv4Addr::new(192, 168, 10, number);
+    let internal = Interface { device: "eth1".into(), address: Some(Prefixed { address, prefix: 24 }) };
+    Node {
+        id: NodeId::of(address),
+        name: format!("web{number}"),
+        priority: 50 - 10 * u16::from(number),
+        capacity: 1.0,
+        internal,
+        external: Interface { device: "eth0".into(), address: None },
+    }
+}
+
+fn service(number: u8) -> Service {
+    let address = Ipv4Addr::new(203, 0, 113, 20 + number).into();
+    Service {
+        id: www(number),
+        name: format!("www{number}"),
+        home: Some(NodeId::of(Ipv4Addr::new(192, 168, 10, number))),
+        addresses: vec![Prefixed { address, prefix: 24 }],
+        weight: 1.0,
+        start: None,
+        stop: None,
+        route: None,
+    }
+}
+
+/// web1 controls; web2 is dead and web3 serves www2.
+pub fn view() -> View {
+    View {
+        me: WEB1,
+        incarnation: Incarnation(4),
+        epoch: Epoch { term: Term { round: 3, author: WEB1 }, version: 17 },
+        lineage: 0xabc,
+        controller: Some(WEB1),
+        quorum: true,
+        frozen: false,
+        lease: Some(Duration::from_micros(112_345)),
+        hello_interval: Duration::from_millis(100),
+        probe_interval: Duration::from_micros(12_500),
+        lateness: Duration::from_micros(41),
+        nodes: vec![
+            node_view(WEB1, NodeState::Up, Some(WEB3), 1.0, true),
+            node_view(WEB2, NodeState::Down, None, 0.0, false),
+            node_view(WEB3, NodeState::Up, Some(WEB1), 2.0, true),
+        ],
+        services: vec![
+            service_view(1, Some(WEB1), true),
+            service_view(2, Some(WEB3), false),
+            service_view(3, Some(WEB3), false),
+        ],
+    }
+}
+
+fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64, told: bool) -> NodeView {
+    let elsewhere = id != WEB1 && told;
+    NodeView {
+        id,
+        state,
+        incarnation: told.then_some(Incarnation(4)),
+        left: neighbour,
+        right: neighbour,
+        load,
+        heard: elsewhere.then_some(Duration::from_millis(37)),
+        status: told.then(|| Status {
+            name: String::new(),
+            load_permille: 1000,
+            config_digest: 0x1234,
+            links: vec![link("eth1", LinkRole::Internal), link("eth0", LinkRole::External)],
+            lateness_us: 41,
+            rejected: 0,
+        }),
+        heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
+    }
+}
+
+fn link(device: &str, role: LinkRole) -> LinkStatus {
+    LinkStatus { device: device.into(), role, up: true, hears_left: true, hears_right: true }
+}
+
+fn service_view(number: u8, holder: Option<NodeId>, here: bool) -> ServiceView {
+    ServiceView {
+        id: www(number),
+        holder,
+        phase: Some(Phase::Held),
+        state: ServiceState::Held,
+        here,
+        stranger: None,
+    }
+}

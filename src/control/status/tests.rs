@@ -1,0 +1,191 @@
+use super::samples::*;
+use super::*;
+use crate::config::Failback;
+use crate::wire::Phase;
+use serde_json::{Value, json};
+
+#[test]
+fn the_whole_object_is_as_promised() {
+    let links = || {
+        json!([
+            {"device": "eth1", "role": "internal", "state": "up", "hears_left": true, "hears_right": true},
+            {"device": "eth0", "role": "external", "state": "up", "hears_left": true, "hears_right": true}
+        ])
+    };
+    let silent = json!([
+        {"device": "eth1", "role": "internal", "state": "unknown", "hears_left": null, "hears_right": null},
+        {"device": "eth0", "role": "external", "state": "unknown", "hears_left": null, "hears_right": null}
+    ]);
+    let expected = json!({
+        "cluster": "www", "node": "web1", "epoch": "3.17", "controller": "web1", "quorum": true, "frozen": false,
+        "nodes": [
+            {
+                "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",
+                "load": 1.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
+                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0
+            },
+            {
+                "name": "web2", "state": "down", "incarnation": null, "priority": 30, "left": null, "right": null,
+                "load": 0.0, "capacity": 1.0, "links": silent, "config_digest": null,
+                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null
+            },
+            {
+                "name": "web3", "state": "up", "incarnation": 4, "priority": 20, "left": "web1", "right": "web1",
+                "load": 2.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
+                "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"],
+                "lateness_ms": 0.041, "rejected": 0
+            }
+        ],
+        "services": [
+            {
+                "name": "www1", "home": "web1", "holder": "web1", "state": "held", "addresses": ["203.0.113.21/24"],
+                "checks": [{"name": "www1-http", "type": "http", "target": "http://203.0.113.21/health"}],
+                "to": null, "weight": 1.0, "here": true, "stranger": null, "note": null
+            },
+            {
+                "name": "www2", "home": "web2", "holder": "web3", "state": "held", "addresses": ["203.0.113.22/24"],
+                "checks": [], "to": null, "weight": 1.0, "here": false, "stranger": null,
+                "note": "away from home: web2 is down"
+            },
+            {
+                "name": "www3", "home": "web3", "holder": "web3", "state": "held", "addresses": ["203.0.113.23/24"],
+                "checks": [], "to": null, "weight": 1.0, "here": false, "stranger": null, "note": null
+            }
+        ],
+        "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
+        "probe_interval_ms": 12.5, "lateness_ms": 0.041
+    });
+    let made = status(&view(), &config());
+    assert_eq!(serde_json::to_value(&made).unwrap(), expected);
+    let back: Status = serde_json::from_value(expected).unwrap();
+    assert_eq!(back, made, "diehard reads what the daemon writes");
+}
+
+#[test]
+fn the_promised_fields_come_first_and_in_their_order() {
+    let text = serde_json::to_string(&status(&view(), &config())).unwrap();
+    let mut rest = text.as_str();
+    for field in ["cluster", "node", "epoch", "controller", "quorum", "frozen", "nodes", "name", "state"] {
+        let at = rest.find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} in {rest}"));
+        rest = &rest[at + 1..];
+    }
+}
+
+#[test]
+fn every_state_has_its_word() {
+    let words = [NodeState::Up, NodeState::Suspect, NodeState::Down, NodeState::Joining, NodeState::Standby];
+    assert_eq!(words.map(node_state_word), ["up", "suspect", "down", "joining", "standby"]);
+    assert_eq!(node_state_word(NodeState::Leaving), "leaving");
+    let words = [ServiceState::Held, ServiceState::Moving, ServiceState::Stopped, ServiceState::Failed];
+    assert_eq!(words.map(service_state_word), ["held", "moving", "stopped", "failed"]);
+    assert_eq!(service_state_word(ServiceState::Orphaned), "orphaned");
+}
+
+#[test]
+fn a_node_in_nobody_s_file_goes_by_the_name_it_gives_itself() {
+    let (mut view, mut config) = (view(), config());
+    config.nodes.retain(|node| node.id != WEB3);
+    view.nodes[2].status.as_mut().unwrap().name = "web9".into();
+    let made = status(&view, &config);
+    assert_eq!(made.nodes[2].name, "web9");
+    assert_eq!(made.nodes[0].right.as_deref(), Some("web9"));
+    assert_eq!(made.services[1].holder.as_deref(), Some("web9"));
+    assert_eq!((made.nodes[2].priority, made.nodes[2].capacity), (None, None));
+    view.nodes[2].status = None;
+    let made = status(&view, &config);
+    assert_eq!(made.nodes[2].name, "192.168.10.3");
+    assert_eq!(made.nodes[2].links, []);
+}
+
+#[test]
+fn a_service_in_nobody_s_file_goes_by_its_number() {
+    let (view, mut config) = (view(), config());
+    config.services.retain(|service| service.name != "www2");
+    let made = status(&view, &config);
+    let stranger = made.services.last().unwrap();
+    assert_eq!(stranger.name, www(2).to_string());
+    assert_eq!((&stranger.home, &stranger.weight, stranger.addresses.len()), (&None, &None, 0));
+}
+
+#[test]
+fn a_home_may_be_any_and_a_load_is_always_a_number() {
+    let (mut view, mut config) = (view(), config());
+    config.services.iter_mut().for_each(|service| service.home = None);
+    view.nodes[1].load = f64::INFINITY;
+    view.lease = None;
+    let made = status(&view, &config);
+    assert_eq!(made.services[1].home.as_deref(), Some("any"));
+    assert_eq!(made.services[1].note, None, "who has no home is never away");
+    let value = serde_json::to_value(&made).unwrap();
+    assert_eq!(value["nodes"][1]["load"], 0.0);
+    assert_eq!(value["lease_ms"], Value::Null);
+}
+
+/// www2's note after `change`.
+fn note_after(change: impl FnOnce(&mut View, &mut Config)) -> String {
+    let (mut view, mut config) = (view(), config());
+    change(&mut view, &mut config);
+    status(&view, &config).services[1].note.clone().unwrap_or_default()
+}
+
+#[test]
+fn every_reason_for_being_away_is_told() {
+    for (state, reason) in [
+        (NodeState::Down, "web2 is down"),
+        (NodeState::Suspect, "web2 is silent"),
+        (NodeState::Joining, "web2 is joining"),
+        (NodeState::Standby, "web2 is on standby"),
+        (NodeState::Leaving, "web2 is leaving"),
+        (NodeState::Up, "web2 is up: it was moved by hand, or waits until web2 is stable and able"),
+    ] {
+        let note = note_after(|view, _| view.nodes[1].state = state);
+        assert_eq!(note, format!("away from home: {reason}"));
+    }
+    let note = note_after(|view, _| (view.nodes[1].state, view.frozen) = (NodeState::Up, true));
+    assert_eq!(note, "away from home: the cluster is frozen");
+    let note = note_after(|view, config| {
+        view.nodes[1].state = NodeState::Up;
+        config.cluster.failback = Failback::Manual;
+    });
+    assert_eq!(note, "away from home: failback is manual");
+    let note = note_after(|view, _| {
+        view.nodes[1].state = NodeState::Up;
+        view.nodes[1].status = view.nodes[2].status.clone();
+        view.nodes[1].status.as_mut().unwrap().links[1].up = false;
+    });
+    assert_eq!(note, "away from home: web2 has no working external link");
+}
+
+#[test]
+fn every_trouble_of_a_service_is_told() {
+    let set = |state, phase, holder, stranger| {
+        note_after(move |view, _| {
+            let service = &mut view.services[1];
+            (service.state, service.phase, service.holder, service.stranger) =
+                (state, phase, holder, stranger);
+        })
+    };
+    let held = Some(Phase::Held);
+    let moving = ServiceState::Moving;
+    assert_eq!(set(moving, Some(Phase::Prepare { to: WEB2 }), Some(WEB3), None), "on its way to web2");
+    assert_eq!(set(moving, Some(Phase::Handover { to: WEB2 }), Some(WEB3), None), "on its way to web2");
+    assert_eq!(
+        set(moving, Some(Phase::Abort { to: WEB2 }), Some(WEB3), None),
+        "the move to web2 was given up"
+    );
+    assert_eq!(set(moving, held, Some(WEB3), None), "being taken by web3");
+    assert_eq!(set(moving, held, None, None), "being placed");
+    assert_eq!(set(ServiceState::Stopped, held, None, None), "no node may serve it");
+    assert_eq!(set(ServiceState::Failed, held, None, None), "failed on every node that may serve it");
+    let mac = Some([0, 0x16, 0x3e, 0, 0, 1]);
+    assert_eq!(
+        set(ServiceState::Orphaned, held, Some(WEB3), mac),
+        "a stranger, 00:16:3e:00:00:01, answers for its address"
+    );
+    assert_eq!(set(ServiceState::Orphaned, held, Some(WEB3), None), "a stranger answers for its address");
+    let note = note_after(|view, _| {
+        view.quorum = false;
+        view.services[1].state = ServiceState::Stopped;
+    });
+    assert_eq!(note, "no quorum: nothing is served from here");
+}

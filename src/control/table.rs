@@ -1,0 +1,249 @@
+//! The status for people: cluster line, alarms, ring, nodes, services. PURE: text from a `Status`.
+
+use super::status::{NodeStatus, ServiceStatus, Status};
+use std::fmt::Write;
+
+/// How the text may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// With ANSI colours: only on a terminal.
+    pub colour: bool,
+    /// The ring is broken into lines of at most so many columns.
+    pub columns: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paint {
+    Plain,
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+    Red,
+    Alarm,
+}
+
+impl Look {
+    fn paint(self, paint: Paint, text: &str) -> String {
+        let code = match paint {
+            Paint::Plain => return text.to_owned(),
+            Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Green => "32",
+            Paint::Yellow => "33",
+            Paint::Red => "31",
+            Paint::Alarm => "1;97;41",
+        };
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// `diehard status`
+pub fn status_text(status: &Status, look: Look) -> String {
+    let mut text = cluster_line(status, look);
+    for alarm in alarms(status) {
+        let _ = writeln!(text, "{}", look.paint(Paint::Alarm, &format!(" {alarm} ")));
+    }
+    let _ = write!(text, "\n{}\n{}", ring_text(status, look), nodes_text(status, look));
+    let _ = write!(text, "\n{}", services_text(status, look));
+    text
+}
+
+fn cluster_line(status: &Status, look: Look) -> String {
+    let quorum =
+        if status.quorum { look.paint(Paint::Green, "quorum") } else { look.paint(Paint::Red, "no quorum") };
+    let controller = match &status.controller {
+        Some(name) => format!("controller {}", look.paint(Paint::Bold, name)),
+        None => look.paint(Paint::Red, "no controller"),
+    };
+    let lease = status.lease_ms.map_or_else(String::new, |lease| format!(" · lease {lease:.0} ms"));
+    format!(
+        "cluster {} · {quorum} · {controller} · epoch {} · hello {} ms{lease} · seen from {}\n",
+        look.paint(Paint::Bold, &status.cluster),
+        status.epoch,
+        status.hello_interval_ms,
+        status.node
+    )
+}
+
+/// What nobody may overlook.
+fn alarms(status: &Status) -> Vec<String> {
+    let mut alarms = Vec::new();
+    if !status.quorum {
+        alarms.push(format!("NO QUORUM: {} serves nothing", status.node));
+    }
+    if status.frozen {
+        alarms.push("FROZEN: no automatic moves except from the dead; `diehard thaw` ends it".into());
+    }
+    for service in status.services.iter().filter(|service| service.holder.is_none()) {
+        alarms.push(format!("NOT SERVED: {} ({})", service.name, service.addresses.join(", ")));
+    }
+    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    if digests.len() > 1 {
+        alarms.push("CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf".into());
+    }
+    alarms
+}
+
+/// `web1 → web2 → web3 → web1`, from right neighbour to right neighbour.
+fn ring_text(status: &Status, look: Look) -> String {
+    let members: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.incarnation.is_some()).collect();
+    let names = match members.as_slice() {
+        [] => return "ring  nobody\n".into(),
+        [alone] => vec![alone.name.as_str()],
+        [first, ..] => walk(&members, first),
+    };
+    let whole = members.len() == 1 || (names.len() == members.len() + 1 && names.first() == names.last());
+    let mut lines = vec![String::new()];
+    let mut column = 0;
+    for (index, name) in names.iter().enumerate() {
+        let arrow = if index == 0 { "" } else { " → " };
+        let width = name.chars().count() + arrow.chars().count();
+        if column > 0 && 6 + column + width > look.columns {
+            lines.push(String::new());
+            column = 0;
+        }
+        let state = members.iter().find(|node| node.name == **name).map_or("", |node| node.state.as_str());
+        let line = lines.last_mut().expect("never empty");
+        line.push_str(arrow);
+        line.push_str(&look.paint(if state == "up" { Paint::Plain } else { node_paint(state) }, name));
+        column += width;
+    }
+    let mut text = format!("ring  {}", lines.join("\n     "));
+    if members.len() == 1 {
+        text.push_str(" (alone)");
+    } else if !whole {
+        let _ = write!(text, "  {}", look.paint(Paint::Yellow, "(being rebuilt)"));
+    }
+    text.push('\n');
+    text
+}
+
+fn walk<'a>(members: &[&'a NodeStatus], first: &'a NodeStatus) -> Vec<&'a str> {
+    let mut names = vec![first.name.as_str()];
+    let mut at = first;
+    while names.len() <= members.len() {
+        let Some(right) = at.right.as_deref() else { break };
+        names.push(right);
+        match members.iter().find(|node| node.name == right) {
+            Some(next) if next.name != first.name => at = next,
+            _ => break,
+        }
+    }
+    names
+}
+
+fn node_paint(state: &str) -> Paint {
+    match state {
+        "up" => Paint::Green,
+        "down" => Paint::Red,
+        _ => Paint::Yellow,
+    }
+}
+
+fn service_paint(service: &ServiceStatus) -> Paint {
+    match service.state.as_str() {
+        "held" if service.note.is_some() => Paint::Yellow,
+        "held" => Paint::Green,
+        "moving" => Paint::Yellow,
+        _ => Paint::Red,
+    }
+}
+
+/// `diehard nodes`
+pub fn nodes_text(status: &Status, look: Look) -> String {
+    let mut rows = vec![header(&["NODE", "STATE", "PRIORITY", "LOAD", "CAPACITY", "LINKS", "HEARD", "LATE"])];
+    for node in &status.nodes {
+        let controls = status.controller.as_deref() == Some(node.name.as_str());
+        let dash = || "-".to_owned();
+        let late = node.lateness_ms.map_or_else(dash, |late| format!("{late:.1} ms"));
+        let heard = if node.name == status.node {
+            "here".into()
+        } else {
+            node.heard_ms.map_or_else(dash, |heard| format!("{} ago", duration_text(heard)))
+        };
+        rows.push(vec![
+            (Paint::Bold, format!("{}{}", node.name, if controls { " *" } else { "" })),
+            (node_paint(&node.state), node.state.clone()),
+            (Paint::Plain, node.priority.map_or_else(dash, |priority| priority.to_string())),
+            (Paint::Plain, format!("{:.2}", node.load)),
+            (Paint::Plain, node.capacity.map_or_else(dash, |capacity| format!("{capacity}"))),
+            links_cell(node),
+            (Paint::Dim, heard),
+            (Paint::Dim, late),
+        ]);
+    }
+    let mut text = table(&rows, look);
+    if status.nodes.iter().any(|node| status.controller.as_ref() == Some(&node.name)) {
+        let _ = writeln!(text, "{}", look.paint(Paint::Dim, "* the controller"));
+    }
+    text
+}
+
+fn links_cell(node: &NodeStatus) -> (Paint, String) {
+    let link = |link: &super::status::LinkView| format!("{} {}", link.device, link.state);
+    let down = node.links.iter().any(|link| link.state == "down");
+    let unknown = node.links.iter().any(|link| link.state == "unknown");
+    let paint = match (down, unknown) {
+        (true, _) => Paint::Red,
+        (false, true) => Paint::Dim,
+        (false, false) => Paint::Plain,
+    };
+    (paint, node.links.iter().map(link).collect::<Vec<_>>().join(", "))
+}
+
+fn duration_text(millis: f64) -> String {
+    match millis {
+        millis if millis < 10_000.0 => format!("{millis:.0} ms"),
+        millis if millis < 600_000.0 => format!("{:.0} s", millis / 1000.0),
+        millis => format!("{:.0} min", millis / 60_000.0),
+    }
+}
+
+/// `diehard services`
+pub fn services_text(status: &Status, look: Look) -> String {
+    let mut rows = vec![header(&["SERVICE", "HOME", "HOLDER", "STATE", "ADDRESSES", "NOTE"])];
+    for service in &status.services {
+        let or_dash = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
+        rows.push(vec![
+            (Paint::Bold, service.name.clone()),
+            (Paint::Plain, or_dash(&service.home)),
+            (Paint::Plain, service.holder.clone().unwrap_or_else(|| "nobody".into())),
+            (service_paint(service), service.state.clone()),
+            (Paint::Plain, service.addresses.join(", ")),
+            (Paint::Dim, service.note.clone().unwrap_or_default()),
+        ]);
+    }
+    table(&rows, look)
+}
+
+type Row = Vec<(Paint, String)>;
+
+fn header(titles: &[&str]) -> Row {
+    titles.iter().map(|title| (Paint::Dim, (*title).to_owned())).collect()
+}
+
+/// Columns as wide as their widest cell, two spaces apart; painted after padding, so that codes take no room.
+fn table(rows: &[Row], look: Look) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| row[column].1.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let used = row.iter().rposition(|(_, cell)| !cell.is_empty()).map_or(0, |last| last + 1);
+        for (column, (paint, cell)) in row[..used].iter().enumerate() {
+            text.push_str(&look.paint(*paint, cell));
+            if column + 1 < used {
+                let padding = widths[column] - cell.chars().count() + 2;
+                text.extend(std::iter::repeat_n(' ', padding));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+use crate::control::status::samples::*;
+use crate::control::status::status;
+
+const PLAIN: Look = Look { colour: false, columns: 100 };
+
+fn sample() -> Status {
+    status(&view(), &config())
+}
+
+#[test]
+fn the_whole_status_on_one_screen() {
+    let expected = "\
+cluster www · quorum · controller web1 · epoch 3.17 · hello 100 ms · lease 112 ms · seen from web1
+
+ring  web1 → web3 → web1
+
+NODE    STATE  PRIORITY  LOAD  CAPACITY  LINKS                       HEARD      LATE
+web1 *  up     40        1.00  1         eth1 up, eth0 up            here       0.0 ms
+web2    down   30        0.00  1         eth1 unknown, eth0 unknown  -          -
+web3    up     20        2.00  1         eth1 up, eth0 up            37 ms ago  0.0 ms
+* the controller
+
+SERVICE  HOME  HOLDER  STATE  ADDRESSES        NOTE
+www1     web1  web1    held   203.0.113.21/24
+www2     web2  web3    held   203.0.113.22/24  away from home: web2 is down
+www3     web3  web3    held   203.0.113.23/24
+";
+    assert_eq!(status_text(&sample(), PLAIN), expected);
+}
+
+#[test]
+fn colours_change_nothing_but_colour() {
+    let painted = status_text(&sample(), Look { colour: true, ..PLAIN });
+    assert!(painted.contains("\x1b[31mdown\x1b[0m"), "{painted}");
+    assert!(painted.contains("\x1b[33mheld\x1b[0m"), "away from home is not quite well: {painted}");
+    let mut bare = String::new();
+    for (index, part) in painted.split('\x1b').enumerate() {
+        bare.push_str(if index == 0 { part } else { &part[part.find('m').unwrap() + 1..] });
+    }
+    assert_eq!(bare, status_text(&sample(), PLAIN));
+}
+
+#[test]
+fn what_nobody_may_overlook_is_loud() {
+    let mut status = sample();
+    (status.quorum, status.frozen, status.controller, status.lease_ms) = (false, true, None, None);
+    status.services[0].holder = None;
+    status.services[0].state = "stopped".into();
+    status.nodes[2].config_digest = Some("0000000000009999".into());
+    let text = status_text(&status, PLAIN);
+    let head: Vec<&str> = text.lines().take(5).collect();
+    assert_eq!(
+        head,
+        [
+            "cluster www · no quorum · no controller · epoch 3.17 · hello 100 ms · seen from web1",
+            " NO QUORUM: web1 serves nothing ",
+            " FROZEN: no automatic moves except from the dead; `diehard thaw` ends it ",
+            " NOT SERVED: www1 (203.0.113.21/24) ",
+            " CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf ",
+        ]
+    );
+    assert!(!text.contains("* the controller"));
+    assert!(services_text(&status, PLAIN).contains("www1     web1  nobody  stopped"), "{text}");
+    let painted = status_text(&status, Look { colour: true, ..PLAIN });
+    assert!(painted.contains("\x1b[1;97;41m NO QUORUM"), "{painted}");
+}
+
+#[test]
+fn rings_of_every_kind_are_drawn() {
+    let mut status = sample();
+    status.nodes.retain(|node| node.name != "web3");
+    assert_eq!(ring_text(&status, PLAIN), "ring  web1 (alone)\n");
+    status.nodes.clear();
+    assert_eq!(ring_text(&status, PLAIN), "ring  nobody\n");
+    let mut status = sample();
+    status.nodes[2].right = None;
+    assert_eq!(ring_text(&status, PLAIN), "ring  web1 → web3  (being rebuilt)\n");
+    status.nodes[2].right = Some("web3".into());
+    assert_eq!(ring_text(&status, PLAIN), "ring  web1 → web3 → web3  (being rebuilt)\n", "ends all the same");
+}
+
+#[test]
+fn a_long_ring_is_broken_into_lines() {
+    let mut status = sample();
+    let one = status.nodes[0].clone();
+    let name = |number: usize| format!("server{:02}", number % 12);
+    status.nodes = (0..12)
+        .map(|number| {
+            let mut node = one.clone();
+            (node.name, node.right) = (name(number), Some(name(number + 1)));
+            node
+        })
+        .collect();
+    let text = ring_text(&status, Look { columns: 60, ..PLAIN });
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    assert!(text.starts_with("ring  server00 → server01") && text.ends_with(" → server00\n"), "{text}");
+}
+
+#[test]
+fn long_silence_is_told_in_longer_units() {
+    for (millis, text) in [(37.2, "37 ms"), (9_999.0, "9999 ms"), (12_000.0, "12 s"), (900_000.0, "15 min")] {
+        assert_eq!(duration_text(millis), text);
+    }
+}

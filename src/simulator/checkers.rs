@@ -1,0 +1,183 @@
+//! The promises, judged from outside: nothing here knows how the protocol keeps them. The world tells
+//! what happens; the first broken promise ends the run.
+
+use super::clock::{MILLI, Nanos};
+use super::host::Host;
+use super::network::Network;
+use super::plan::place;
+use crate::controller::Destination;
+use crate::vocabulary::{Epoch, ServiceId};
+use crate::wire::{Packet, Phase, State, digest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long both ends of a planned handover may have the address, in probe intervals of T/8: `until` is
+/// 2 p after FAIL_BACK (H2), and the abort comes after 4 p (H4).
+const HANDOVER_PROBES: u64 = 4;
+/// Where half may go on alone, two holders meet when the LANs heal: until they have heard of each other
+/// and released (M1).
+const MEETING: Nanos = 500 * MILLI;
+/// A stopped process cannot keep its part of a handover: its kernel does, after `valid_lft`.
+const KERNEL: Nanos = 2_100 * MILLI;
+/// Committed values that are remembered to compare others with.
+const REMEMBERED: usize = 512;
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in virtual nanoseconds.
+    pub at: Nanos,
+    /// Which (design.md, section 2).
+    pub promise: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// A handover that its old holder offered.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    service: ServiceId,
+    from: usize,
+    to: usize,
+    nonce: u64,
+    at: Nanos,
+}
+
+/// What the judges remember.
+#[derive(Debug)]
+pub struct Checker {
+    /// T/8.
+    probe: Nanos,
+    /// Half or fewer may serve (`auto` without arbiter, `none`).
+    pub alone: bool,
+    /// The last time that a node could hear more than before.
+    pub healed_at: Nanos,
+    offers: Vec<Offer>,
+    agreed: BTreeSet<(ServiceId, usize, usize)>,
+    values: BTreeMap<(u64, Epoch), u64>,
+    newest: Option<State>,
+    /// Broken promises: the run ends with the first.
+    pub violations: Vec<Violation>,
+}
+
+impl Checker {
+    /// Judges for a cluster with this T.
+    pub fn new(hello_interval: Nanos, alone: bool) -> Self {
+        Checker {
+            probe: hello_interval / 8,
+            alone,
+            healed_at: 0,
+            offers: Vec::new(),
+            agreed: BTreeSet::new(),
+            values: BTreeMap::new(),
+            newest: None,
+            violations: Vec::new(),
+        }
+    }
+
+    /// A promise is broken.
+    pub fn broken(&mut self, at: Nanos, promise: &'static str, what: String) {
+        self.violations.push(Violation { at, promise, what });
+    }
+
+    /// The newest committed state that anybody told.
+    pub fn newest(&self) -> Option<&State> {
+        self.newest.as_ref()
+    }
+
+    /// A node sends this: offers of handovers, and committed states, of which one epoch has only one.
+    pub fn sent(&mut self, at: Nanos, from: usize, to: Destination, packet: &Packet) {
+        match packet {
+            Packet::FailBack { service, nonce } => {
+                let Destination::Node(to) = to else { return };
+                self.offered(Offer { service: *service, from, to: place(to), nonce: *nonce, at });
+            }
+            Packet::State { committed: true, state } => self.committed(at, from, state),
+            _ => {}
+        }
+    }
+
+    fn offered(&mut self, offer: Offer) {
+        let same = |old: &Offer| (old.service, old.from, old.to) == (offer.service, offer.from, offer.to);
+        match self.offers.iter_mut().find(|old| same(old)) {
+            // Repeated every 2 ms: counts from the first.
+            Some(old) if old.nonce == offer.nonce => {}
+            Some(old) => *old = offer,
+            None => self.offers.push(offer),
+        }
+    }
+
+    fn committed(&mut self, at: Nanos, from: usize, state: &State) {
+        let value = digest(state);
+        let known = *self.values.entry((state.lineage, state.epoch)).or_insert(value);
+        if known != value {
+            let what = format!("n{} commits another value for epoch {}", from + 1, state.epoch);
+            self.broken(at, "S one value an epoch", what);
+        }
+        if self.values.len() > REMEMBERED {
+            self.values.pop_first();
+        }
+        for slot in &state.table {
+            if let (Some(holder), Phase::Handover { to }) = (slot.holder, slot.phase) {
+                self.agreed.insert((slot.service, place(holder), place(to)));
+            }
+        }
+        if self.newest.as_ref().is_none_or(|newest| newest.epoch < state.epoch) {
+            self.newest = Some(state.clone());
+        }
+    }
+
+    /// P1 at this instant, for one service. When two holders are allowed to be: until when.
+    pub fn one_holder(
+        &mut self,
+        at: Nanos,
+        service: ServiceId,
+        hosts: &[Host],
+        network: &Network,
+    ) -> Option<Nanos> {
+        let mut again = None;
+        for (first, one) in hosts.iter().enumerate() {
+            if !one.has(service) {
+                continue;
+            }
+            for (second, other) in hosts.iter().enumerate().skip(first + 1) {
+                let clients = network.clients(first);
+                if !other.has(service) || clients.is_none() || clients != network.clients(second) {
+                    continue;
+                }
+                match self.excuse(service, first, second, hosts) {
+                    Some(until) if at < until => again = Some(until),
+                    _ => {
+                        let what = format!(
+                            "clients reach service {} on n{} and n{} at once",
+                            service.0,
+                            first + 1,
+                            second + 1
+                        );
+                        self.broken(at, "P1 one holder", what);
+                        return None;
+                    }
+                }
+            }
+        }
+        again
+    }
+
+    /// Until when these two may both have it, if at all.
+    fn excuse(&self, service: ServiceId, one: usize, other: usize, hosts: &[Host]) -> Option<Nanos> {
+        let handover = [(one, other), (other, one)].into_iter().filter_map(|(from, to)| {
+            let offer = self
+                .offers
+                .iter()
+                .find(|offer| (offer.service, offer.from, offer.to) == (service, from, to))?;
+            self.agreed.contains(&(service, from, to)).then_some(())?;
+            let until = offer.at + HANDOVER_PROBES * self.probe;
+            // Stopped or dead since it was offered: its kernel has the address as long as it likes.
+            let silenced = !hosts[from].runs() || hosts[from].last_silenced > offer.at;
+            Some(if silenced { until.max(hosts[from].last_silenced + KERNEL) } else { until })
+        });
+        // Nobody takes an address that he could have seen on somebody: only old holders meet.
+        let old = |node: usize| hosts[node].alias(service).is_some_and(|alias| alias.since <= self.healed_at);
+        let meeting = (self.alone && old(one) && old(other)).then_some(self.healed_at + MEETING);
+        handover.chain(meeting).max()
+    }
+}

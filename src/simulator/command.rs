@@ -1,0 +1,223 @@
+//! `diehard simulate`: runs by hand, in numbers, on two threads. The seed is printed first.
+
+use super::clock::{MILLI, Nanos, SECOND};
+use super::experiment::{Deaths, Victims, deaths};
+use super::run::{CURRENT, Kind, Outcome, Scenario, run};
+use crate::config::ProbeInterval;
+use crate::vocabulary::LinkRole;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// How it is used.
+pub const USAGE: &str = "\
+usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M]] [--trace-from SECONDS]
+       diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
+       diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
+                        [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
+Without --nodes each run has 2 to 9. Exit 0: no promise broken; 1: one was; 2: usage.
+";
+
+/// Runs on as many threads as the smallest machine that builds this has cores.
+const THREADS: u64 = 2;
+
+#[derive(Debug, Clone)]
+struct Options {
+    seed: u64,
+    nodes: Option<usize>,
+    duration: Nanos,
+    runs: u64,
+    loud_from: Nanos,
+    calm: Option<LinkRole>,
+    experiment: bool,
+    victims: Victims,
+    loss: u64,
+    probe: ProbeInterval,
+}
+
+/// Runs what the arguments say and returns the exit code.
+pub fn command(arguments: &[String]) -> i32 {
+    let options = match parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprint!("diehard simulate: {error}\n{USAGE}");
+            return 2;
+        }
+    };
+    println!("seed {}", options.seed);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let (seed, nodes) = CURRENT.get();
+        println!("panic in seed {seed} with {nodes} nodes");
+        usual(panic);
+    }));
+    if options.experiment { experiment(&options) } else { runs(&options) }
+}
+
+fn parse(arguments: &[String]) -> Result<Options, String> {
+    let mut options = Options {
+        seed: wall().as_nanos() as u64 % 1_000_000_000,
+        nodes: None,
+        duration: 120 * SECOND,
+        runs: 1,
+        loud_from: Nanos::MAX,
+        calm: None,
+        experiment: false,
+        victims: Victims::Any,
+        loss: 0,
+        probe: ProbeInterval::Eighth,
+    };
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        let value = rest.next().ok_or_else(|| format!("{name} wants a value"))?;
+        option(&mut options, name, value)?;
+    }
+    let most = super::network::MAX_NODES;
+    if options.nodes.is_some_and(|nodes| !(2..=most).contains(&nodes)) {
+        return Err(format!("--nodes: 2 to {most}"));
+    }
+    Ok(options)
+}
+
+fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+    let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value:?} is no number"));
+    match (name, value) {
+        ("--seed", _) => options.seed = number()?,
+        ("--nodes", _) => options.nodes = Some(number()? as usize),
+        ("--runs", _) => options.runs = number()?,
+        ("--hours", _) => options.duration = number()? * 3600 * SECOND,
+        ("--minutes", _) => options.duration = number()? * 60 * SECOND,
+        ("--loss", _) => options.loss = number()? * 10,
+        ("--trace-from", _) => options.loud_from = number()? * SECOND,
+        ("--calm", "internal") => options.calm = Some(LinkRole::Internal),
+        ("--calm", "external") => options.calm = Some(LinkRole::External),
+        ("--experiment", "power-cut") => options.experiment = true,
+        ("--victims", "any") => options.victims = Victims::Any,
+        ("--victims", "plain") => options.victims = Victims::Plain,
+        ("--victims", "controller") => options.victims = Victims::Controller,
+        ("--victims", "two") => options.victims = Victims::Neighbours(2),
+        ("--victims", "three") => options.victims = Victims::Neighbours(3),
+        ("--divisor", "8") => options.probe = ProbeInterval::Eighth,
+        ("--divisor", "16") => options.probe = ProbeInterval::Sixteenth,
+        _ => return Err(format!("{name} {value}: no such option or value")),
+    }
+    Ok(())
+}
+
+/// Real time, for a first seed and for the rate; the worlds never see it.
+fn wall() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
+}
+
+/// Calls `work` for every number below `count`, on all threads, until one says stop.
+fn spread(count: u64, work: impl Fn(u64) -> bool + Sync) {
+    let next = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(count) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if !work(number) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn runs(options: &Options) -> i32 {
+    let begin = wall();
+    let broken = AtomicBool::new(false);
+    let virtual_millis = AtomicU64::new(0);
+    let received = AtomicU64::new(0);
+    let slowest = AtomicU64::new(0);
+    spread(options.runs, |number| {
+        let seed = options.seed + number;
+        let scenario = Scenario {
+            seed,
+            nodes: options.nodes.unwrap_or(2 + (seed % 8) as usize),
+            duration: options.duration,
+            kind: options.calm.map_or(Kind::Storm, Kind::Calm),
+            garbage: true,
+            loud_from: options.loud_from,
+        };
+        let outcome = run(&scenario);
+        virtual_millis.fetch_add(options.duration / MILLI, Ordering::Relaxed);
+        received.fetch_add(outcome.statistics.received, Ordering::Relaxed);
+        slowest.fetch_max(outcome.settled.iter().copied().max().unwrap_or(0) / MILLI, Ordering::Relaxed);
+        if outcome.violations.is_empty() {
+            return true;
+        }
+        // The other thread may have failed as well: one story at a time.
+        if !broken.swap(true, Ordering::Relaxed) {
+            tell(&scenario, &outcome);
+        }
+        false
+    });
+    let spent = wall().saturating_sub(begin).as_secs_f64();
+    let seconds = virtual_millis.load(Ordering::Relaxed) as f64 / 1e3;
+    println!(
+        "{seconds:.0} virtual seconds in {spent:.1} s: {:.0} a second; {} datagrams handled; slowest recovery {} ms",
+        seconds / spent.max(1e-9),
+        received.load(Ordering::Relaxed),
+        slowest.load(Ordering::Relaxed),
+    );
+    i32::from(broken.load(Ordering::Relaxed))
+}
+
+fn tell(scenario: &Scenario, outcome: &Outcome) {
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    for violation in &outcome.violations {
+        println!(
+            "BROKEN {} at {:.6} s: {}",
+            violation.promise,
+            violation.at as f64 / SECOND as f64,
+            violation.what
+        );
+    }
+    println!("again: diehard simulate --seed {} --nodes {}", scenario.seed, scenario.nodes);
+}
+
+fn experiment(options: &Options) -> i32 {
+    let results = parking_lot::Mutex::new(Vec::new());
+    let failure = parking_lot::Mutex::new(None);
+    spread(options.runs, |number| {
+        let seed = options.seed + number;
+        let result = deaths(&Deaths {
+            seed,
+            nodes: options.nodes.unwrap_or(4),
+            victims: options.victims,
+            loss: options.loss,
+            probe: options.probe,
+            loud_from: options.loud_from,
+        });
+        let fine = result.failure.is_none();
+        results.lock().extend(result.outages.iter().map(|outage| (*outage, seed)));
+        if let Some(text) = result.failure {
+            *failure.lock() = Some((seed, text));
+        }
+        fine
+    });
+    if let Some((seed, text)) = failure.into_inner() {
+        println!("{text}seed {seed}");
+        return 1;
+    }
+    let mut outages = results.into_inner();
+    outages.sort_unstable();
+    let Some((worst, seed)) = outages.last().copied() else { return 1 };
+    let millis = |nanos: Nanos| nanos as f64 / MILLI as f64;
+    println!(
+        "{} services moved; outage in ms: median {:.1}, 99 % {:.1}, worst {:.1} (seed {seed})",
+        outages.len(),
+        millis(outages[outages.len() / 2].0),
+        millis(outages[outages.len() * 99 / 100].0),
+        millis(worst),
+    );
+    0
+}

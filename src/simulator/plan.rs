@@ -1,0 +1,273 @@
+//! What a run is like: the cluster and the ills that befall it, all drawn from the seed («swarm»: each
+//! run has some classes of faults and not others, so that no fault hides behind another). Pure values.
+
+use super::clock::{MILLI, Nanos, SECOND};
+use super::network::Weather;
+use super::random::Random;
+use crate::config::{
+    Cluster, Config, Failback, Interface, Node, OnConflict, Prefixed, ProbeInterval, Quorum, Service,
+};
+use crate::vocabulary::{NodeId, ServiceId};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// A kind of thing that happens now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// One node loses its power.
+    Power,
+    /// Several nodes lose their power at once.
+    Several,
+    /// A daemon dies; the kernel goes on answering for its addresses until their lifetime ends.
+    Daemon,
+    /// A process stops for a while; the kernel goes on answering.
+    Pause,
+    /// A LAN, or both in the same way, falls apart into groups.
+    Split,
+    /// One node's port on one LAN is cut, in one direction or both, with loss of carrier or without.
+    Port,
+    /// Both ports of one node are cut, and it lives on.
+    Cable,
+    /// One pair of nodes cannot hear each other, or one of them not the other.
+    Pair,
+    /// Somebody types a command.
+    Operator,
+    /// An orderly stop.
+    Stop,
+    /// A changed configuration.
+    Reload,
+}
+
+/// All of them.
+pub const CLASSES: [Class; 11] = [
+    Class::Power,
+    Class::Several,
+    Class::Daemon,
+    Class::Pause,
+    Class::Split,
+    Class::Port,
+    Class::Cable,
+    Class::Pair,
+    Class::Operator,
+    Class::Stop,
+    Class::Reload,
+];
+
+/// Everything that goes wrong in small, in thousandths.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ills {
+    /// Alias calls that fail.
+    pub alias_fails: u64,
+    /// Alias calls that report late, by up to 50 ms.
+    pub alias_slow: u64,
+    /// Records that cannot be written.
+    pub disk_fails: u64,
+    /// Records that take up to 300 ms.
+    pub disk_slow: u64,
+    /// Commands that fail.
+    pub script_fails: u64,
+    /// Commands that take up to a second.
+    pub script_slow: u64,
+    /// Timeouts that fire up to 6 ms late.
+    pub busy: u64,
+    /// Datagrams followed by a garbled copy.
+    pub garbled: u64,
+    /// Datagrams kept and sent again seconds later by somebody else.
+    pub replayed: u64,
+}
+
+/// All that is drawn before a run begins.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What every node reads at its start.
+    pub config: Config,
+    /// Which classes are on, and how long from one of a class to the next on average.
+    pub classes: Vec<(Class, Nanos)>,
+    /// Both LANs while faults are on.
+    pub weather: [Weather; 2],
+    /// The small ills while faults are on.
+    pub ills: Ills,
+    /// Clocks differ in rate by up to this; parts in a million.
+    pub drift_ppm: i64,
+}
+
+impl Plan {
+    /// A storm for so many nodes.
+    pub fn storm(nodes: usize, random: &mut Random) -> Plan {
+        let mut config = config(nodes, random);
+        config.cluster.quorum = match random.below(10) {
+            0 | 1 => Quorum::Auto,
+            2 => Quorum::None,
+            _ => Quorum::Majority,
+        };
+        config.cluster.failback = if random.chance(800) { Failback::Auto } else { Failback::Manual };
+        config.cluster.failback_delay = Duration::from_millis(random.between(200, 3000));
+        let mut plan = Plan {
+            config,
+            classes: Vec::new(),
+            weather: [weather(random), weather(random)],
+            ills: ills(random),
+            drift_ppm: if random.chance(700) { 300 } else { 0 },
+        };
+        plan.draw_classes(random);
+        plan.keep_the_look_honest(random);
+        plan
+    }
+
+    /// Nothing goes wrong by itself.
+    pub fn quiet(nodes: usize, random: &mut Random) -> Plan {
+        let mut plan = Plan {
+            config: config(nodes, random),
+            classes: Vec::new(),
+            weather: [Weather::default(); 2],
+            ills: Ills::default(),
+            drift_ppm: 300,
+        };
+        for node in &mut plan.config.nodes {
+            node.capacity = 1.0;
+        }
+        // Two nodes under `majority` stop together by definition (Q3).
+        plan.config.cluster.quorum = if nodes == 2 { Quorum::Auto } else { Quorum::Majority };
+        plan
+    }
+
+    fn draw_classes(&mut self, random: &mut Random) {
+        while self.classes.is_empty() {
+            for class in CLASSES {
+                if random.chance(350) {
+                    let every = random.between(1_000, 12_000) * MILLI;
+                    self.classes.push((class, every));
+                }
+            }
+        }
+    }
+
+    /// A stopped daemon cannot drop its addresses: until its kernel does, the look alone keeps others
+    /// from them (F1), and a look needs an external LAN that carries it. So a run has either stopped
+    /// daemons or an external LAN that is cut or very bad: two faults at once inside `valid_lft`.
+    fn keep_the_look_honest(&mut self, random: &mut Random) {
+        let stops = |class: &Class| matches!(class, Class::Daemon | Class::Pause);
+        let cuts = |class: &Class| matches!(class, Class::Split | Class::Port | Class::Cable | Class::Pair);
+        let stopping = self.classes.iter().any(|(class, _)| stops(class)) || self.ills.busy > 0;
+        if !stopping {
+            return;
+        }
+        if random.chance(500) {
+            self.classes.retain(|(class, _)| !cuts(class));
+            self.weather[1].loss = self.weather[1].loss.min(50);
+            self.weather[1].delay = 0;
+        } else {
+            self.classes.retain(|(class, _)| !stops(class));
+            self.ills.busy = 0;
+        }
+        if self.classes.is_empty() {
+            self.classes.push((Class::Power, 5 * SECOND));
+        }
+    }
+}
+
+fn weather(random: &mut Random) -> Weather {
+    Weather {
+        loss: random.pick(&[0, 0, 50, 200]),
+        duplication: random.pick(&[0, 0, 10, 100]),
+        reordering: random.pick(&[0, 0, 50]),
+        delay: random.pick(&[0, 0, 0, 5, 50]),
+    }
+}
+
+fn ills(random: &mut Random) -> Ills {
+    let mut rate =
+        |permille: u64, rates: &[u64]| if random.chance(permille) { random.pick(rates) } else { 0 };
+    Ills {
+        alias_fails: rate(250, &[20, 200]),
+        alias_slow: rate(250, &[20, 200]),
+        disk_fails: rate(200, &[20, 200]),
+        disk_slow: rate(250, &[20, 200]),
+        script_fails: rate(250, &[50, 300]),
+        script_slow: rate(250, &[50, 300]),
+        busy: rate(200, &[10, 100]),
+        garbled: rate(300, &[2, 20]),
+        replayed: rate(200, &[1, 5]),
+    }
+}
+
+/// A cluster of `nodes`, each with a service of its own; some with more to serve or to start.
+fn config(nodes: usize, random: &mut Random) -> Config {
+    let mut priorities: Vec<u16> = (1..=nodes as u16).map(|rank| rank * 10).collect();
+    random.shuffle(&mut priorities);
+    let homeless = random.below(3) as usize;
+    let services = (0..nodes + homeless).map(|at| service(at, (at < nodes).then_some(at), random)).collect();
+    Config {
+        cluster: cluster(),
+        nodes: (0..nodes).map(|at| node(at, priorities[at], random)).collect(),
+        services,
+        checks: Vec::new(),
+    }
+}
+
+/// The identity of the node at this place.
+pub fn node_id(at: usize) -> NodeId {
+    NodeId::of(Ipv4Addr::new(10, 77, 0, at as u8 + 1))
+}
+
+/// The place of the node with this identity.
+pub fn place(id: NodeId) -> usize {
+    (id.0 & 0xff) as usize - 1
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        name: "simulated".to_owned(),
+        key_file: "/etc/diehard.key".into(),
+        port: 694,
+        hello_interval: Duration::from_millis(100),
+        hello_misses: 3,
+        probe_interval: ProbeInterval::Eighth,
+        quorum: Quorum::Majority,
+        arbiter: Vec::new(),
+        failback: Failback::Auto,
+        failback_delay: Duration::from_secs(1),
+        startup_wait: Duration::from_secs(2),
+        script_timeout: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(5),
+        forget: Duration::from_secs(3),
+        valid_lft: Duration::from_secs(2),
+        arp_refresh: Duration::from_secs(60),
+        on_conflict: OnConflict::Wait,
+        force_interval: false,
+    }
+}
+
+fn node(at: usize, priority: u16, random: &mut Random) -> Node {
+    let fixed =
+        |third: u8| Some(Prefixed { address: Ipv4Addr::new(10, 77, third, at as u8 + 1), prefix: 24 });
+    Node {
+        id: node_id(at),
+        name: format!("n{}", at + 1),
+        priority,
+        capacity: random.pick(&[1.0, 1.0, 1.0, 2.0]),
+        internal: Interface { device: "eth1".to_owned(), address: fixed(0) },
+        external: Interface { device: "eth0".to_owned(), address: fixed(1) },
+    }
+}
+
+fn service(at: usize, home: Option<usize>, random: &mut Random) -> Service {
+    let name = format!("s{}", at + 1);
+    let command = random.chance(400);
+    Service {
+        // Not the hash of the name: numbers in the order of the table make a trace readable.
+        id: ServiceId(at as u32 + 1),
+        home: home.map(node_id),
+        addresses: vec![Prefixed { address: IpAddr::V4(Ipv4Addr::new(10, 77, 2, at as u8 + 1)), prefix: 24 }],
+        weight: 1.0,
+        start: command.then(|| format!("start {name}")),
+        stop: command.then(|| format!("stop {name}")),
+        route: None,
+        name,
+    }
+}
+
+/// How long until the next fault of a class that comes every `mean` on average.
+pub fn pause_before(mean: Nanos, random: &mut Random) -> Nanos {
+    (mean / 4 + random.below(mean * 3 / 2)).clamp(10 * MILLI, 60 * SECOND)
+}

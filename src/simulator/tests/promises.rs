@@ -1,0 +1,93 @@
+//! The promises of the design, on fixed seeds.
+
+use crate::config::ProbeInterval;
+use crate::simulator::clock::{MILLI, Nanos, SECOND};
+use crate::simulator::experiment::{Deaths, Victims, deaths};
+use crate::simulator::run::{Kind, Outcome, Scenario, run};
+use crate::vocabulary::LinkRole;
+
+fn storm(seed: u64, nodes: usize) -> Scenario {
+    Scenario { seed, nodes, duration: 120 * SECOND, kind: Kind::Storm, garbage: true, loud_from: Nanos::MAX }
+}
+
+fn kept(scenario: &Scenario) -> Outcome {
+    let outcome = run(scenario);
+    assert!(
+        outcome.violations.is_empty(),
+        "{scenario:?} {:?}\n{}",
+        outcome.violations,
+        outcome.trace.join("\n")
+    );
+    outcome
+}
+
+#[test]
+fn one_seed_is_one_story() {
+    let scenario = storm(11, 4);
+    let (first, second) = (run(&scenario), run(&scenario));
+    assert_eq!(first, second);
+    assert_ne!(first.hash, run(&storm(12, 4)).hash);
+}
+
+#[test]
+fn storms_break_no_promise() {
+    for seed in 0..40 {
+        kept(&storm(seed, 2 + (seed % 8) as usize));
+    }
+}
+
+#[test]
+fn a_fifth_of_one_lan_lost_moves_nothing() {
+    for (seed, role) in [(1, LinkRole::Internal), (2, LinkRole::External), (3, LinkRole::Internal)] {
+        for nodes in [2, 3, 5] {
+            kept(&Scenario { kind: Kind::Calm(role), duration: 300 * SECOND, ..storm(seed, nodes) });
+        }
+    }
+}
+
+/// P7: the same run with garbled and replayed datagrams and without ends in the same state, by the same way.
+#[test]
+fn garbage_changes_nothing() {
+    for seed in 0..4 {
+        let calm = |garbage| Scenario {
+            kind: Kind::Calm(LinkRole::Internal),
+            duration: 30 * SECOND,
+            garbage,
+            ..storm(seed, 3)
+        };
+        let (clean, dirty) = (kept(&calm(false)), kept(&calm(true)));
+        assert!(dirty.statistics.refused > clean.statistics.refused + 50);
+        assert_eq!((clean.hash, clean.state_digest), (dirty.hash, dirty.state_digest));
+    }
+}
+
+fn outages(victims: Victims, nodes: usize, probe: ProbeInterval) -> Vec<Nanos> {
+    let mut all = Vec::new();
+    for seed in 0..12 {
+        let result = deaths(&Deaths { seed, nodes, victims, loss: 0, probe, loud_from: Nanos::MAX });
+        assert!(result.failure.is_none(), "seed {seed}: {}", result.failure.unwrap_or_default());
+        assert!(result.imbalance <= 1.0, "P4, seed {seed}: loads differ by {}", result.imbalance);
+        all.extend(result.outages);
+    }
+    all.sort_unstable();
+    all
+}
+
+/// P3, whatever N and whoever dies.
+#[test]
+fn deaths_are_taken_over_in_bounded_time() {
+    let cases = [
+        (Victims::Any, 2),
+        (Victims::Any, 3),
+        (Victims::Plain, 4),
+        (Victims::Controller, 4),
+        (Victims::Neighbours(2), 5),
+        (Victims::Neighbours(3), 9),
+        (Victims::Any, 16),
+    ];
+    for (victims, nodes) in cases {
+        let all = outages(victims, nodes, ProbeInterval::Auto);
+        let worst = all.last().copied().expect("somebody had a service");
+        assert!(worst <= 220 * MILLI, "{victims:?} of {nodes}: worst {} ms", worst / MILLI);
+    }
+}

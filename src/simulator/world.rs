@@ -1,0 +1,278 @@
+//! Virtual time: one queue of events, the machines, the LANs, and the judges. `run` moves it.
+//!
+//! The way of a packet is that of the daemon: the controller's effect, header, encoder, LAN, decoder,
+//! replay window, the controller's input. Every worker (faker, writer, runner) takes its time and
+//! reports back as an input.
+
+use super::checkers::Checker;
+use super::clock::{Clock, Nanos, SECOND};
+use super::host::{Host, SOCKET_BUFFER};
+use super::network::Network;
+use super::plan::{Ills, Plan, pause_before};
+use super::random::Random;
+use super::run::CURRENT;
+use super::trace::{Happening, Trace};
+use crate::config::Config;
+use crate::controller::{Input, Planted, Record};
+use crate::vocabulary::ServiceId;
+use crate::wire::Key;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+mod disturbances;
+mod effects;
+mod event;
+mod faker;
+mod neighbours;
+mod process;
+
+use event::Entry;
+pub use event::{Event, Mend};
+
+/// Datagrams that an eavesdropper keeps to send them again.
+const EAVESDROPPED: usize = 64;
+
+/// What a run counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Events of the queue.
+    pub events: u64,
+    /// Datagrams handed to a LAN, a broadcast as one.
+    pub sent: u64,
+    /// Datagrams handed to a controller.
+    pub received: u64,
+    /// Datagrams refused: garbled, replayed.
+    pub refused: u64,
+    /// Faults.
+    pub faults: u64,
+    /// Services that a controller took.
+    pub taken: u64,
+    /// FAIL_DOWNs that a controller believed.
+    pub downs: u64,
+}
+
+/// Everything there is in a run.
+pub struct World {
+    /// Virtual time.
+    pub now: Nanos,
+    queue: BinaryHeap<Entry>,
+    order: u64,
+    /// The machines.
+    pub hosts: Vec<Host>,
+    /// The LANs.
+    pub network: Network,
+    /// Chance for everything but garbage.
+    pub random: Random,
+    /// Chance for garbage: a run with it and a run without are otherwise the same (P7).
+    garbage: Random,
+    eavesdropped: Vec<Rc<[u8]>>,
+    /// What was drawn.
+    pub plan: Plan,
+    /// The configuration that a starting node reads.
+    pub config: Arc<Config>,
+    /// The small ills at this moment.
+    pub ills: Ills,
+    /// Faults happen.
+    pub stormy: bool,
+    /// The judges.
+    pub checker: Checker,
+    /// What happened last.
+    pub trace: Trace,
+    /// What was counted.
+    pub statistics: Statistics,
+    /// What a process that just ended had not yet written.
+    unwritten: Option<(Record, u64)>,
+    /// The run came to its end: a world dropped before was dropped by a panic.
+    pub ended: bool,
+    key: Key,
+    buffer: Vec<u8>,
+    /// The mistake in every controller, if a test wants one.
+    planted: Option<Planted>,
+}
+
+impl World {
+    /// The machines of a plan, switched off; `planted` breaks a rule in their controllers.
+    pub fn new(plan: Plan, mut random: Random, planted: Option<Planted>) -> Self {
+        let nodes = plan.config.nodes.len();
+        let cluster = &plan.config.cluster;
+        let alone = cluster.quorum != crate::config::Quorum::Majority;
+        let hello_interval = cluster.hello_interval.as_nanos() as Nanos;
+        let key =
+            Key::new(b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", &cluster.name)
+                .expect("a key of full length");
+        let garbage = random.fork();
+        let hosts = (0..nodes).map(|_| Host::new(new_clock(&plan, &mut random))).collect();
+        World {
+            now: 0,
+            queue: BinaryHeap::with_capacity(4096),
+            order: 0,
+            hosts,
+            network: Network::new(nodes),
+            random,
+            garbage,
+            eavesdropped: Vec::new(),
+            config: Arc::new(plan.config.clone()),
+            ills: Ills::default(),
+            stormy: false,
+            checker: Checker::new(hello_interval, alone),
+            trace: Trace::new(),
+            statistics: Statistics::default(),
+            unwritten: None,
+            ended: false,
+            key,
+            buffer: Vec::with_capacity(2048),
+            planted,
+            plan,
+        }
+    }
+
+    /// Something will happen in `after`.
+    pub fn schedule(&mut self, after: Nanos, event: Event) {
+        self.schedule_at(self.now + after, event);
+    }
+
+    /// Something will happen at that moment.
+    pub fn schedule_at(&mut self, at: Nanos, event: Event) {
+        self.order += 1;
+        self.queue.push(Entry { at: at.max(self.now), order: self.order, event });
+    }
+
+    /// Until that moment, or until a promise is broken.
+    pub fn run_until(&mut self, end: Nanos) {
+        while self.checker.violations.is_empty() {
+            match self.queue.peek() {
+                Some(entry) if entry.at <= end => {}
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+            let Some(entry) = self.queue.pop() else { return };
+            self.now = entry.at;
+            self.statistics.events += 1;
+            self.happen(entry.event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(node) = self.held_back(&event) {
+            let held = &mut self.hosts[node].held;
+            if held.len() < SOCKET_BUFFER {
+                held.push_back(event);
+            }
+            return;
+        }
+        match event {
+            Event::Deliver { to, bytes, garbled } => self.deliver(to, &bytes, garbled),
+            Event::Timer { node, token, due } => self.timer(node, token, due),
+            Event::FakerDone { node, life } => self.alive(node, life, Self::faker_done),
+            Event::FakerWakes { node, life } => self.alive(node, life, Self::faker_wakes),
+            Event::FakerRenews { node, life } => self.alive(node, life, Self::faker_renews),
+            Event::Written { node, life } => self.alive(node, life, Self::written),
+            Event::Present { node, life, services } => self.input(node, life, Input::Present(services)),
+            Event::KernelDrops { node } => self.kernel_drops(node),
+            Event::Ran { node, life, service, action, token, ok } => {
+                self.input(node, life, Input::Ran { service, action, token, ok });
+            }
+            Event::Asked { node, by, service } => self.asked(node, by, service),
+            Event::Claimed { node, by, service } => self.claimed(node, by, service),
+            Event::Carrier { node, life, role, up } => self.input(node, life, Input::Link { role, up }),
+            Event::SendFailed { node, life, role } => self.input(node, life, Input::SendFailed { role }),
+            Event::Boot { node } => self.boot(node),
+            Event::Resume { node } => self.resume(node),
+            Event::Judge { service } => self.judge(service),
+            Event::Fault { class, every } => self.fault(class, every),
+            Event::Mend(mend) => self.mend(mend),
+        }
+    }
+
+    /// The stopped process that this event has to wait for, if any.
+    fn held_back(&self, event: &Event) -> Option<usize> {
+        let node = match event {
+            Event::Deliver { to, .. } => *to,
+            Event::FakerDone { node, .. }
+            | Event::FakerWakes { node, .. }
+            | Event::FakerRenews { node, .. }
+            | Event::Present { node, .. }
+            | Event::Written { node, .. }
+            | Event::Ran { node, .. }
+            | Event::Claimed { node, .. }
+            | Event::Carrier { node, .. }
+            | Event::SendFailed { node, .. } => *node,
+            Event::Timer { .. }
+            | Event::KernelDrops { .. }
+            | Event::Asked { .. }
+            | Event::Boot { .. }
+            | Event::Resume { .. }
+            | Event::Judge { .. }
+            | Event::Fault { .. }
+            | Event::Mend(_) => return None,
+        };
+        self.hosts[node].paused.is_some().then_some(node)
+    }
+
+    fn alive(&mut self, node: usize, life: u32, act: fn(&mut Self, usize)) {
+        if self.hosts[node].process.is_some() && self.hosts[node].life == life {
+            act(self, node);
+        }
+    }
+
+    fn input(&mut self, node: usize, life: u32, input: Input) {
+        if self.hosts[node].life == life {
+            self.feed(node, input);
+        }
+    }
+
+    /// P1 for this service, now and when an excuse ends.
+    fn judge(&mut self, service: ServiceId) {
+        if let Some(until) = self.checker.one_holder(self.now, service, &self.hosts, &self.network) {
+            self.schedule_at(until, Event::Judge { service });
+        }
+    }
+
+    /// P1 for every service: what the clients reach has changed.
+    fn judge_all(&mut self) {
+        self.checker.healed_at = self.now;
+        for at in 0..self.config.services.len() {
+            self.judge(self.config.services[at].id);
+        }
+    }
+
+    fn valid_lft(&self) -> Nanos {
+        self.config.cluster.valid_lft.as_nanos() as Nanos
+    }
+
+    /// For the trace.
+    pub fn fault_told(&mut self, node: usize, what: &str) {
+        self.trace.mix(self.now ^ what.len() as u64);
+        self.trace.tell(self.now, node, Happening::Fault(what.to_owned()));
+    }
+
+    /// Faults from now on.
+    pub fn storm(&mut self) {
+        self.stormy = true;
+        self.ills = self.plan.ills;
+        self.network.weather = self.plan.weather;
+        for (class, every) in self.plan.classes.clone() {
+            let after = pause_before(every, &mut self.random);
+            self.schedule(after, Event::Fault { class, every });
+        }
+    }
+}
+
+fn new_clock(plan: &Plan, random: &mut Random) -> Clock {
+    let range = plan.drift_ppm as u64 * 2;
+    // Machines have been up for anything from a second to a week.
+    Clock::new(random.between(SECOND, 600_000 * SECOND), random.below(range + 1) as i64 - plan.drift_ppm)
+}
+
+/// A panic is a broken promise too: what happened before it.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.ended {
+            let (seed, nodes) = CURRENT.get();
+            eprintln!("{}\npanic in seed {seed} with {nodes} nodes", self.trace.lines().join("\n"));
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What befalls the cluster, and how it is healed. Called by the queue while `stormy`.
+
+use super::{Event, Mend, World};
+use crate::config::Config;
+use crate::controller::Input;
+use crate::simulator::clock::{MILLI, Nanos, SECOND};
+use crate::simulator::network::lan;
+use crate::simulator::plan::{Class, node_id, pause_before};
+use crate::vocabulary::LinkRole;
+use crate::wire::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BOTH: [LinkRole; 2] = [LinkRole::Internal, LinkRole::External];
+
+impl World {
+    pub(super) fn fault(&mut self, class: Class, every: Nanos) {
+        if !self.stormy {
+            return;
+        }
+        self.statistics.faults += 1;
+        match class {
+            Class::Power => self.one_dies(),
+            Class::Several => self.several_die(),
+            Class::Daemon => self.daemon_dies(),
+            Class::Pause => self.process_stops(),
+            Class::Split => self.lan_splits(),
+            Class::Port => self.port_cut(),
+            Class::Cable => self.cables_cut(),
+            Class::Pair => self.pair_cut(),
+            Class::Operator => self.somebody_types(),
+            Class::Stop => self.orderly_stop(),
+            Class::Reload => self.reload(),
+        }
+        let after = pause_before(every, &mut self.random);
+        self.schedule(after, Event::Fault { class, every });
+    }
+
+    /// How long a fault lasts: from a few milliseconds to several seconds, each scale alike.
+    fn lasts(&mut self) -> Nanos {
+        let longest = self.random.pick(&[20, 100, 300, 1_000, 3_000, 6_000]);
+        self.random.between(5, longest) * MILLI
+    }
+
+    fn some_node(&mut self) -> usize {
+        self.random.below(self.hosts.len() as u64) as usize
+    }
+
+    fn one_dies(&mut self) {
+        let node = self.some_node();
+        let back = self.lasts();
+        self.power_cut(node);
+        self.schedule(back, Event::Boot { node });
+    }
+
+    fn several_die(&mut self) {
+        let mut nodes: Vec<usize> = (0..self.hosts.len()).collect();
+        self.random.shuffle(&mut nodes);
+        // Two most often; all of them sometimes: the cold start.
+        let count =
+            if self.random.chance(600) { 2 } else { self.random.between(2, nodes.len() as u64) as usize };
+        for node in nodes.into_iter().take(count) {
+            let back = self.lasts();
+            self.power_cut(node);
+            self.schedule(back, Event::Boot { node });
+        }
+    }
+
+    /// Kernel, process and memory are gone in the same instant; the disk stays.
+    pub fn power_cut(&mut self, node: usize) {
+        self.fault_told(node, "power cut");
+        self.end_process(node);
+        self.drop_aliases(node, "power cut");
+        self.hosts[node].powered = false;
+        // A record on its way to the disk may have got there without anybody having been told.
+        if self.random.chance(500)
+            && let Some((record, _)) = self.unwritten.take()
+        {
+            self.hosts[node].disk.record = Some(record);
+        }
+    }
+
+    /// The process is no more; the kernel keeps what it has.
+    pub(super) fn end_process(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        host.paused = None;
+        host.held.clear();
+        host.life += 1;
+        self.unwritten = host.process.take().and_then(|process| process.writing);
+        self.kernel_alone(node);
+    }
+
+    fn daemon_dies(&mut self) {
+        let node = self.some_node();
+        if self.hosts[node].process.is_none() {
+            return;
+        }
+        self.fault_told(node, "daemon dies");
+        self.end_process(node);
+        let back = self.lasts();
+        self.schedule(back, Event::Boot { node });
+    }
+
+    fn process_stops(&mut self) {
+        let node = self.some_node();
+        if !self.hosts[node].runs() {
+            return;
+        }
+        self.fault_told(node, "process stopped");
+        self.hosts[node].paused = Some(self.now);
+        self.kernel_alone(node);
+        let back = self.lasts();
+        self.schedule(back, Event::Resume { node });
+    }
+
+    fn lan_splits(&mut self) {
+        let parts = self.random.between(2, 3);
+        let groups: Vec<u8> = (0..self.hosts.len()).map(|_| self.random.below(parts) as u8).collect();
+        let role = self.random.pick(&BOTH);
+        let roles = if self.random.chance(400) { BOTH.to_vec() } else { vec![role] };
+        let lasts = self.lasts();
+        self.fault_told(0, &format!("{roles:?} split into {groups:?}"));
+        for role in roles {
+            self.network.split(role, &groups);
+            self.schedule(lasts, Event::Mend(Mend::Whole(role)));
+        }
+        self.judge_all();
+    }
+
+    fn port_cut(&mut self) {
+        let node = self.some_node();
+        let role = self.random.pick(&BOTH);
+        let (out, inward) = self.random.pick(&[(false, false), (false, false), (true, false), (false, true)]);
+        let carrier = out || inward || self.random.chance(500);
+        self.fault_told(node, &format!("{role} port: out {out}, in {inward}, carrier {carrier}"));
+        self.network.plug(role, node, out, inward);
+        self.carrier(node, role, carrier);
+        let lasts = self.lasts();
+        self.schedule(lasts, Event::Mend(Mend::Port(role, node)));
+        self.judge_all();
+    }
+
+    fn cables_cut(&mut self) {
+        let node = self.some_node();
+        let lasts = self.lasts();
+        let carrier = self.random.chance(500);
+        self.fault_told(node, &format!("both ports cut, carrier {carrier}"));
+        for role in BOTH {
+            self.network.plug(role, node, false, false);
+            self.carrier(node, role, carrier);
+            self.schedule(lasts, Event::Mend(Mend::Port(role, node)));
+        }
+        self.judge_all();
+    }
+
+    fn pair_cut(&mut self) {
+        let (one, other) = (self.some_node(), self.some_node());
+        if one == other {
+            return;
+        }
+        // Where half may serve alone, the look is the only guard, and it must not be blinded.
+        let external = !self.checker.alone && self.random.chance(400);
+        let role = if external { LinkRole::External } else { LinkRole::Internal };
+        let both = self.random.chance(600);
+        let both_lans = !self.checker.alone && self.random.chance(300);
+        self.fault_told(
+            one,
+            &format!("{role} to n{} cut, both ways {both}, both LANs {both_lans}", other + 1),
+        );
+        let lasts = self.lasts();
+        let roles = if both_lans { BOTH.to_vec() } else { vec![role] };
+        for role in roles {
+            self.network.cut_pair(role, one, other, true);
+            if both {
+                self.network.cut_pair(role, other, one, true);
+            }
+            self.schedule(lasts, Event::Mend(Mend::Pair(role, one, other)));
+        }
+    }
+
+    fn carrier(&mut self, node: usize, role: LinkRole, up: bool) {
+        let host = &mut self.hosts[node];
+        if host.carrier[lan(role)] == up {
+            return;
+        }
+        host.carrier[lan(role)] = up;
+        let life = host.life;
+        let after = self.random.below(MILLI);
+        self.schedule(after, Event::Carrier { node, life, role, up });
+    }
+
+    pub(super) fn mend(&mut self, mend: Mend) {
+        match mend {
+            Mend::Whole(role) => {
+                self.fault_told(0, &format!("{role} whole again"));
+                let groups = vec![0; self.hosts.len()];
+                self.network.split(role, &groups);
+                self.judge_all();
+            }
+            Mend::Port(role, node) => {
+                self.fault_told(node, &format!("{role} port good again"));
+                self.network.plug(role, node, true, true);
+                self.carrier(node, role, true);
+                self.judge_all();
+            }
+            Mend::Pair(role, one, other) => {
+                self.fault_told(one, &format!("{role} to n{} good again", other + 1));
+                self.network.cut_pair(role, one, other, false);
+                self.network.cut_pair(role, other, one, false);
+            }
+        }
+    }
+
+    fn somebody_types(&mut self) {
+        let node = self.some_node();
+        let service = self.random.pick(&self.config.services.iter().map(|s| s.id).collect::<Vec<_>>());
+        let other = node_id(self.some_node());
+        let command = match self.random.below(8) {
+            0..3 => Command::Move { service, to: other },
+            3 => Command::Failback { service: self.random.chance(500).then_some(service) },
+            4 => Command::Standby { node: other },
+            5 => Command::Online { node: other },
+            6 => Command::Freeze,
+            _ => Command::Thaw,
+        };
+        self.command(node, command);
+    }
+
+    /// An operator's request on this node.
+    pub fn command(&mut self, node: usize, command: Command) {
+        if self.hosts[node].runs() {
+            self.fault_told(node, &format!("operator: {command:?}"));
+            let id = self.random.number();
+            self.feed(node, Input::Command { id, command });
+        }
+    }
+
+    fn orderly_stop(&mut self) {
+        let node = self.some_node();
+        if self.hosts[node].runs() && !self.hosts[node].leaving {
+            self.fault_told(node, "TERM");
+            self.hosts[node].leaving = true;
+            self.feed(node, Input::Stop);
+        }
+    }
+
+    fn reload(&mut self) {
+        let mut changed: Config = (*self.config).clone();
+        let at = self.random.below(changed.services.len() as u64) as usize;
+        changed.services[at].weight = self.random.pick(&[1.0, 1.0, 2.0, 0.5]);
+        changed.cluster.failback_delay = Duration::from_millis(self.random.between(200, 3_000));
+        self.config = Arc::new(changed);
+        self.fault_told(0, "everywhere: reload");
+        for node in 0..self.hosts.len() {
+            if self.hosts[node].runs() {
+                self.feed(node, Input::Reload(self.config.clone()));
+            }
+        }
+    }
+
+    /// No more faults: everything whole, everybody running. What is under way ends by itself.
+    pub fn heal(&mut self) {
+        self.stormy = false;
+        self.ills = Default::default();
+        self.fault_told(0, "all is healed");
+        self.network.heal();
+        for node in 0..self.hosts.len() {
+            for role in BOTH {
+                self.carrier(node, role, true);
+            }
+            if self.hosts[node].paused.is_some() {
+                self.resume(node);
+            } else if self.hosts[node].process.is_none() {
+                let after = self.random.below(SECOND / 2);
+                self.schedule(after, Event::Boot { node });
+            }
+        }
+        self.judge_all();
+    }
+}

@@ -1,0 +1,89 @@
+//! What can happen, and the order of the queue: earliest first, then as scheduled. Pure values.
+
+use crate::controller::Action;
+use crate::simulator::clock::Nanos;
+use crate::simulator::plan::Class;
+use crate::vocabulary::{LinkRole, ServiceId};
+use std::cmp::Ordering;
+use std::rc::Rc;
+
+/// Something that will happen at a moment. A number after the node is the life it belongs to.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub enum Event {
+    /// A datagram arrives.
+    Deliver { to: usize, bytes: Rc<[u8]>, garbled: bool },
+    /// The controller wants to be called.
+    Timer { node: usize, token: u32, due: Nanos },
+    /// The faker's system call returns.
+    FakerDone { node: usize, life: u32 },
+    /// The faker wakes: the lease ends, or a call is tried again.
+    FakerWakes { node: usize, life: u32 },
+    /// The faker renews the lifetimes in the kernel (F1).
+    FakerRenews { node: usize, life: u32 },
+    /// The faker's report arrives.
+    Present { node: usize, life: u32, services: Vec<ServiceId> },
+    /// A lifetime in the kernel may have ended.
+    KernelDrops { node: usize },
+    /// The writer is done with what it has in hand.
+    Written { node: usize, life: u32 },
+    /// A command ended.
+    Ran { node: usize, life: u32, service: ServiceId, action: Action, token: u64, ok: bool },
+    /// An ARP probe arrives.
+    Asked { node: usize, by: usize, service: ServiceId },
+    /// An ARP answer or announcement arrives.
+    Claimed { node: usize, by: usize, service: ServiceId },
+    /// A link's carrier changes, or a send failed on it.
+    Carrier { node: usize, life: u32, role: LinkRole, up: bool },
+    /// A send failed for want of carrier.
+    SendFailed { node: usize, life: u32, role: LinkRole },
+    /// A machine is switched on, or its daemon started.
+    Boot { node: usize },
+    /// A stopped process goes on.
+    Resume { node: usize },
+    /// P1 again: an excuse has run out.
+    Judge { service: ServiceId },
+    /// The next fault of a class.
+    Fault { class: Class, every: Nanos },
+    /// The end of a fault.
+    Mend(Mend),
+}
+
+/// What ends a fault.
+#[derive(Debug, Clone)]
+pub enum Mend {
+    /// All in one group again.
+    Whole(LinkRole),
+    /// This port is good again.
+    Port(LinkRole, usize),
+    /// This pair hears each other again.
+    Pair(LinkRole, usize, usize),
+}
+
+/// An event in the queue.
+pub struct Entry {
+    /// When.
+    pub at: Nanos,
+    /// Among those of one moment, in the order in which they were scheduled.
+    pub order: u64,
+    /// What.
+    pub event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    /// The earliest is the greatest: the heap gives it first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}

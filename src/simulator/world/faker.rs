@@ -1,0 +1,173 @@
+//! The faker and the kernel: the wanted set of addresses made true, one system call after the other.
+//!
+//! The lease is looked at right before a call, and the call's effect is there within 0.3 ms; a slow one
+//! *reports* late. (A call that takes effect long after its lease has ended is what the margin of L8 is
+//! for, and no protocol can help beyond it.)
+
+use super::{Event, World};
+use crate::simulator::clock::{MICRO, MILLI, Nanos};
+use crate::simulator::host::Alias;
+use crate::simulator::trace::Happening;
+use crate::vocabulary::{Instant, ServiceId};
+
+impl World {
+    pub(super) fn serve(&mut self, node: usize, services: Vec<ServiceId>, until: Instant) {
+        let Some(process) = self.hosts[node].process.as_mut() else { return };
+        let changed = process.faker.wanted != services;
+        process.faker.wanted = services;
+        process.faker.until = until;
+        self.faker_alarm(node);
+        // Every new set is answered, even if the kernel has it already.
+        if changed && self.difference(node).is_none() {
+            self.faker_reports(node);
+        }
+        self.faker_acts(node);
+    }
+
+    /// A wake-up at the end of the lease.
+    fn faker_alarm(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        let Some(process) = host.process.as_mut() else { return };
+        let Some(at) = host.clock.moment(process.faker.until) else { return };
+        let sooner = process.faker.alarm.is_none_or(|alarm| at < alarm);
+        if at <= self.now || !sooner {
+            return;
+        }
+        process.faker.alarm = Some(at);
+        let life = host.life;
+        let late = self.scheduler();
+        self.schedule_at(at + late, Event::FakerWakes { node, life });
+    }
+
+    pub(super) fn faker_wakes(&mut self, node: usize) {
+        let now = self.now;
+        if let Some(process) = self.hosts[node].process.as_mut()
+            && process.faker.alarm.is_some_and(|alarm| alarm <= now)
+        {
+            process.faker.alarm = None;
+        }
+        self.faker_alarm(node);
+        self.faker_acts(node);
+    }
+
+    /// The next difference between the wanted set and the kernel: removals first (L6).
+    fn difference(&self, node: usize) -> Option<(ServiceId, bool)> {
+        let host = &self.hosts[node];
+        let faker = &host.process.as_ref()?.faker;
+        let desired = faker.desired(host.clock.local(self.now));
+        let extra = host.aliases.iter().find(|alias| !desired.contains(&alias.service));
+        if let Some(alias) = extra {
+            return Some((alias.service, false));
+        }
+        if self.now < faker.retry_at {
+            return None;
+        }
+        desired.iter().find(|service| !host.has(**service)).map(|service| (*service, true))
+    }
+
+    /// Begins the next system call, unless one is under way.
+    fn faker_acts(&mut self, node: usize) {
+        let Some((_, add)) = self.difference(node) else { return };
+        let cost = self.random.between(10 * MICRO, if add { 300 * MICRO } else { 60 * MICRO });
+        let life = self.hosts[node].life;
+        let Some(process) = self.hosts[node].process.as_mut() else { return };
+        if !process.faker.busy {
+            process.faker.busy = true;
+            self.schedule(cost, Event::FakerDone { node, life });
+        }
+    }
+
+    pub(super) fn faker_done(&mut self, node: usize) {
+        if let Some(process) = self.hosts[node].process.as_mut() {
+            process.faker.busy = false;
+        }
+        match self.difference(node) {
+            Some((service, true)) => {
+                if self.random.chance(self.ills.alias_fails) {
+                    self.faker_failed(node);
+                } else {
+                    self.add_alias(node, service);
+                }
+                self.faker_reports(node);
+            }
+            Some((service, false)) => {
+                self.drop_alias(node, service, "not wanted");
+                self.faker_reports(node);
+            }
+            None => {}
+        }
+        self.faker_acts(node);
+    }
+
+    fn faker_failed(&mut self, node: usize) {
+        let life = self.hosts[node].life;
+        let Some(process) = self.hosts[node].process.as_mut() else { return };
+        process.faker.retry_at = self.now + 10 * MILLI;
+        self.schedule(10 * MILLI, Event::FakerWakes { node, life });
+    }
+
+    /// What is up, told to the controller: sometimes late, never out of order.
+    fn faker_reports(&mut self, node: usize) {
+        let slow = self.random.chance(self.ills.alias_slow);
+        let after = if slow { self.random.below(50 * MILLI) } else { self.random.below(20 * MICRO) };
+        let host = &mut self.hosts[node];
+        let services = host.aliases.iter().map(|alias| alias.service).collect();
+        let life = host.life;
+        let Some(process) = host.process.as_mut() else { return };
+        let at = (self.now + after).max(process.faker.last_report);
+        process.faker.last_report = at;
+        self.schedule_at(at, Event::Present { node, life, services });
+    }
+
+    pub(super) fn faker_renews(&mut self, node: usize) {
+        let lifetime = self.valid_lft();
+        let ends = self.now + lifetime;
+        let host = &mut self.hosts[node];
+        let life = host.life;
+        for alias in &mut host.aliases {
+            alias.ends = ends;
+        }
+        self.schedule(lifetime / 8, Event::FakerRenews { node, life });
+    }
+
+    fn add_alias(&mut self, node: usize, service: ServiceId) {
+        let alias = Alias { service, since: self.now, ends: self.now + self.valid_lft() };
+        let aliases = &mut self.hosts[node].aliases;
+        let at = aliases.partition_point(|held| held.service < service);
+        aliases.insert(at, alias);
+        self.trace.mix(self.now ^ u64::from(service.0) << 32 ^ node as u64);
+        self.trace.tell(self.now, node, Happening::Alias(service.0 as usize - 1));
+        self.judge(service);
+    }
+
+    fn drop_alias(&mut self, node: usize, service: ServiceId, why: &'static str) {
+        self.hosts[node].aliases.retain(|alias| alias.service != service);
+        self.trace.mix(self.now ^ u64::from(service.0) << 33 ^ node as u64);
+        self.trace.tell(self.now, node, Happening::NoAlias(service.0 as usize - 1, why));
+    }
+
+    pub(super) fn drop_aliases(&mut self, node: usize, why: &'static str) {
+        while let Some(alias) = self.hosts[node].aliases.last().copied() {
+            self.drop_alias(node, alias.service, why);
+        }
+    }
+
+    /// The process stopped or died: the kernel drops each address when its lifetime ends.
+    pub(super) fn kernel_alone(&mut self, node: usize) {
+        self.hosts[node].last_silenced = self.now;
+        let mut ends: Vec<Nanos> = self.hosts[node].aliases.iter().map(|alias| alias.ends).collect();
+        ends.dedup();
+        for end in ends {
+            self.schedule_at(end, Event::KernelDrops { node });
+        }
+    }
+
+    pub(super) fn kernel_drops(&mut self, node: usize) {
+        let now = self.now;
+        while let Some(alias) = self.hosts[node].aliases.iter().find(|alias| alias.ends <= now).copied() {
+            self.drop_alias(node, alias.service, "lifetime over");
+            // The link monitor sees it go.
+            self.faker_reports(node);
+        }
+    }
+}

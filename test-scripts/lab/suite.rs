@@ -1,0 +1,155 @@
+//! `lab namespaces`: the tests on real daemons, real web servers and real clients.
+//!
+//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `instrument` whether the lab
+//! itself can be trusted, `remains` whether it leaves anything. A test begins
+//! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
+
+mod algorithms;
+mod edges;
+mod instrument;
+mod remains;
+
+use crate::interrupt;
+use crate::namespace::Outcome;
+use crate::stage::Stage;
+use crate::world::{Plan, System};
+use clap::Args;
+use std::time::{Duration, Instant};
+
+/// What to test.
+#[derive(Args)]
+pub struct Options {
+    /// Only tests whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Sizes of the clusters.
+    #[arg(long, value_delimiter = ',', default_value = "2,4,8", value_parser = crate::node_count)]
+    nodes: Vec<usize>,
+    /// T.
+    #[arg(long, default_value = "100ms", value_parser = crate::duration)]
+    hello_interval: Duration,
+    /// Prints the names and runs nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+/// One test: what it does on a settled cluster.
+pub struct Test {
+    /// Part of its name; the size of the cluster is the other.
+    name: &'static str,
+    /// What it does.
+    run: fn(&mut Stage) -> Outcome<()>,
+    /// The smallest cluster with which it says something.
+    least: usize,
+}
+
+/// What has happened so far.
+struct Tally<'a> {
+    options: &'a Options,
+    passed: u32,
+    failed: Vec<String>,
+}
+
+/// Runs them; true if all passed.
+pub fn run(options: &Options) -> Outcome<bool> {
+    let mut tally = Tally { options, passed: 0, failed: Vec::new() };
+    let before = remains::look()?;
+    for (name, test) in instrument::TESTS {
+        if tally.wanted(name) {
+            tally.judge(name, test)?;
+        }
+    }
+    for nodes in &options.nodes {
+        let tests = algorithms::TESTS.iter().filter(|test| test.least <= *nodes).collect::<Vec<_>>();
+        tally.group(&plan(options, *nodes, false), &nodes.to_string(), &tests)?;
+    }
+    tally.group(&plan(options, 4, false), "4", &edges::PLAIN.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, true), "4", &edges::WITH_SCRIPTS.iter().collect::<Vec<_>>())?;
+    if tally.wanted("nothing-left") {
+        tally.judge("nothing-left", || remains::compare(&before))?;
+    }
+    if options.list {
+        return Ok(true);
+    }
+    for name in &tally.failed {
+        println!("failed: {name}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed.len());
+    Ok(tally.failed.is_empty() && tally.passed > 0)
+}
+
+impl Tally<'_> {
+    /// Runs the tests of one kind of lab, in one lab as long as they pass.
+    fn group(&mut self, plan: &Plan, suffix: &str, tests: &[&Test]) -> Outcome<()> {
+        let mut stage: Option<Stage> = None;
+        for test in tests {
+            let name = format!("{}/{suffix}", test.name);
+            if !self.wanted(&name) {
+                continue;
+            }
+            // The lab is no test: if it cannot be built, there is nothing to go on with.
+            let mut at_hand = match stage.take() {
+                Some(stage) => stage,
+                None => begin(plan.clone())?,
+            };
+            let passed = self.judge(&name, || {
+                let run = (test.run)(&mut at_hand)
+                    .and_then(|()| at_hand.settled().map_err(|error| format!("afterwards: {error}")))
+                    .and_then(|()| at_hand.saw_no_double());
+                run.map_err(|error| at_hand.with_logs(&error, 25))
+            })?;
+            stage = passed.then_some(at_hand);
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, name: &str) -> bool {
+        let wanted = self.options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+        if wanted && self.options.list {
+            println!("{name}");
+        }
+        wanted && !self.options.list
+    }
+
+    fn judge(&mut self, name: &str, test: impl FnOnce() -> Outcome<()>) -> Outcome<bool> {
+        let start = Instant::now();
+        let result = test();
+        let seconds = start.elapsed().as_secs_f64();
+        interrupt::check()?;
+        match result {
+            Ok(()) => {
+                println!("PASS {name} ({seconds:.1} s)");
+                self.passed += 1;
+                Ok(true)
+            }
+            Err(error) => {
+                println!("FAIL {name} ({seconds:.1} s): {error}");
+                self.failed.push(name.to_owned());
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn begin(plan: Plan) -> Outcome<Stage> {
+    let mut stage = Stage::build(plan)?;
+    stage.call_witness()?;
+    // A cluster that does not start is the first test's failure, which waits for it to settle.
+    for index in 0..stage.world.nodes.len() {
+        stage.world.start_node(index)?;
+    }
+    Ok(stage)
+}
+
+fn plan(options: &Options, nodes: usize, scripts: bool) -> Plan {
+    Plan {
+        system: System::Diehard,
+        nodes,
+        interval: options.hello_interval,
+        failback_delay: Some(Duration::from_secs(1)),
+        startup_wait: Some(Duration::from_secs(3)),
+        scripts,
+        // What is announced is then announced for a reason: tests count it.
+        extra: "arp_refresh = 0\n".to_owned(),
+    }
+}
