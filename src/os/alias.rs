@@ -76,7 +76,13 @@ impl Card {
     /// # Errors
     /// ENODEV: there is no such card now.
     pub fn index(&self) -> io::Result<u32> {
-        index_of(&self.device)
+        // Asked each time, by one call on a socket that is there: a card may be taken away and come again.
+        let mut interface = interface_request(&self.device);
+        // SAFETY: SIOCGIFINDEX reads the name in a struct ifreq and writes the index into it.
+        check(unsafe { libc::ioctl(self.control.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut interface) })?;
+        // SAFETY: the call succeeded, so the index is what it wrote into the union.
+        let index = unsafe { interface.ifr_ifru.ifru_ifindex };
+        u32::try_from(index).map_err(io::Error::other)
     }
 
     /// All addresses of the card, of both families, ours and others.

@@ -42,7 +42,10 @@ impl LinkMonitor {
     /// No netlink.
     pub fn open() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
-        let mut monitor = LinkMonitor(Netlink::open(groups.cast_unsigned())?);
+        let netlink = Netlink::open(groups.cast_unsigned())?;
+        // The faker renews every alias several times a second, and each time is told as RTM_NEWADDR.
+        netlink.ignore(libc::RTM_NEWADDR)?;
+        let mut monitor = LinkMonitor(netlink);
         monitor.ask()?;
         Ok(monitor)
     }

@@ -2,6 +2,7 @@
 //!
 //! Called by `alias` (requests with an acknowledgement, dumps) and `link` (multicast groups).
 
+use super::packet_socket::{attach_filter, instruction};
 use nix::sys::socket::{
     self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, setsockopt, sockopt,
 };
@@ -44,6 +45,19 @@ impl Netlink {
         }
         socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Netlink { fd, sequence: 0, buffer: vec![0; LARGEST_MESSAGE] })
+    }
+
+    /// Never wakes its reader for notices of this type (those that begin a datagram: notices come alone).
+    pub(super) fn ignore(&self, kind: u16) -> io::Result<()> {
+        // Classic BPF loads in network order; the type (byte 4) is in the machine's.
+        let kind = u32::from(kind.to_be());
+        let program = [
+            instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 4),
+            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, kind),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        ];
+        attach_filter(&self.fd, &program)
     }
 
     /// Sends a request and waits for its acknowledgement.

@@ -116,7 +116,7 @@ impl AsFd for PacketSocket {
     }
 }
 
-const fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> libc::sock_filter {
+pub(super) const fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k }
 }
 
@@ -143,7 +143,7 @@ fn arp_filter(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
     program
 }
 
-fn attach_filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
+pub(super) fn attach_filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).expect("a few instructions");
     // The kernel copies the program; it does not write to it.
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };

@@ -146,7 +146,8 @@ impl Work {
         let mut received = self.driver.mailbox.receive_until(deadline);
         let woke = clock::now();
         let by = woke.since(deadline.max(slept));
-        self.lateness.measure(woke, by);
+        // Longer is a pause, of which `Input::Late` tells: as a margin it would cost the lease itself.
+        self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 4));
         let late = by > self.probe_interval;
         if late {
             // Receivers that slept with us bring what has arrived before anything expires.

@@ -17,8 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Datagrams taken from one socket before the others get their turn.
-const IN_A_ROW: u32 = 64;
 /// How often a rejected datagram is worth a line in the log.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// A socket that fails is left alone so long: its failure would wake this thread without end.
@@ -61,35 +59,31 @@ impl Ears {
             }
             for (index, socket) in self.sockets.iter().enumerate() {
                 if ready & (2 << index) != 0 {
-                    self.empty(socket, &mut buffer, &mut complained);
+                    self.take_one(socket, &mut buffer, &mut complained);
                 }
             }
         }
     }
 
-    fn empty(&self, socket: &UdpSocket, buffer: &mut [u8], complained: &mut Instant) {
-        for _ in 0..IN_A_ROW {
-            match socket.receive(buffer) {
-                Ok(Some((length, from))) => {
-                    if let Err(reject) = self.hear(&buffer[..length]) {
-                        self.published.counters.reject(reject);
-                        let now = clock::now();
-                        if now.since(*complained) > COMPLAINT_INTERVAL {
-                            *complained = now;
-                            log::warn!(
-                                "threw away a datagram from {from}: {reject}; thrown away so far: {}",
-                                self.published.counters.text()
-                            );
-                        }
-                    }
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    log::debug!("a socket failed: {error}");
-                    clock::sleep_until(clock::now() + FAILURE_PAUSE);
-                    return;
-                }
+    /// One datagram, then the wait again: it says of all sockets at once whether there is more, where
+    /// asking this one again would mostly find nothing.
+    fn take_one(&self, socket: &UdpSocket, buffer: &mut [u8], complained: &mut Instant) {
+        let (length, from) = match socket.receive(buffer) {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(error) => {
+                log::debug!("a socket failed: {error}");
+                return clock::sleep_until(clock::now() + FAILURE_PAUSE);
             }
+        };
+        let Err(reject) = self.hear(&buffer[..length]) else { return };
+        let counters = &self.published.counters;
+        counters.reject(reject);
+        let now = clock::now();
+        if now.since(*complained) > COMPLAINT_INTERVAL {
+            *complained = now;
+            let so_far = counters.text();
+            log::warn!("threw away a datagram from {from}: {reject}; thrown away so far: {so_far}");
         }
     }
 
