@@ -2,7 +2,10 @@
 pub mod config;
 pub mod control;
 pub mod controller;
+pub mod daemon;
+pub mod os;
 pub mod simulator;
+pub mod threads;
 #[cfg(test)]
 mod tidy;
 pub mod vocabulary;

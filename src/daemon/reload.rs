@@ -1,0 +1,114 @@
+//! HUP: the new file is checked; wrong ⇒ the old configuration stays and the log says why. What cannot
+//! change in a running daemon stays as it was until a restart, and the log says that too.
+
+use super::wiring::Running;
+use super::{Plan, read};
+use crate::config::Config;
+use crate::threads::driver::Told;
+use crate::vocabulary::NodeId;
+use std::sync::Arc;
+
+pub(super) fn reload(plan: &Plan, running: &Running) {
+    let file = plan.arguments.config.display();
+    log::info!("reloading {file}");
+    let (new, warnings) = match read(&plan.arguments.config) {
+        Ok(read) => read,
+        Err(refusal) => {
+            for line in refusal.text.lines() {
+                log::error!("{line}");
+            }
+            return log::error!("the configuration stays as it was");
+        }
+    };
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    match merge(&running.config(), new, plan.me) {
+        Ok((config, later)) => {
+            for what in later {
+                log::warn!("{what}: takes effect after a restart");
+            }
+            running.tell(Told::Reload(Arc::new(config)));
+        }
+        Err(why) => log::error!("{why}: the configuration stays as it was"),
+    }
+}
+
+/// The new configuration as far as a running daemon can follow it, and what it cannot follow.
+fn merge(old: &Config, mut new: Config, me: NodeId) -> Result<(Config, Vec<String>), String> {
+    let before = old.node(me).ok_or("this node was not in the configuration")?;
+    let now = new.nodes.iter_mut().find(|node| node.name == before.name);
+    let Some(now) = now else {
+        return Err(format!(
+            "[node {}], this node, is gone from the file: end the daemon instead",
+            before.name
+        ));
+    };
+    if now.id != me {
+        return Err(format!("[node {}] has another internal address: this needs a restart", before.name));
+    }
+    let mut later = Vec::new();
+    let section = format!("[node {}]", before.name);
+    keep(&before.internal, &mut now.internal, format!("{section} internal"), &mut later);
+    keep(&before.external, &mut now.external, format!("{section} external"), &mut later);
+    let cluster = &mut new.cluster;
+    keep(&old.cluster.name, &mut cluster.name, "[cluster] name".into(), &mut later);
+    keep(&old.cluster.port, &mut cluster.port, "[cluster] port".into(), &mut later);
+    keep(&old.cluster.key_file, &mut cluster.key_file, "[cluster] key_file".into(), &mut later);
+    Ok((new, later))
+}
+
+fn keep<T: Clone + PartialEq>(old: &T, new: &mut T, what: String, later: &mut Vec<String>) {
+    if old != new {
+        new.clone_from(old);
+        later.push(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const TEXT: &str = "
+[cluster]
+name = test
+port = 700
+[node a]
+priority = 2
+internal = eth1 192.168.10.1/24
+external = eth0
+[node b]
+priority = 1
+internal = eth1 192.168.10.2/24
+external = eth0
+";
+
+    fn config(change: &[(&str, &str)]) -> Config {
+        let text = change.iter().fold(TEXT.to_owned(), |text, (from, to)| text.replace(from, to));
+        parse("test", text.as_bytes()).expect("a right configuration").config
+    }
+
+    #[test]
+    fn what_can_change_changes_and_the_rest_waits() {
+        let old = config(&[]);
+        let a = old.node_named("a").expect("there").id;
+        let new = config(&[("700", "701"), ("priority = 2", "priority = 3"), ("eth0", "eth9")]);
+        let (merged, later) = merge(&old, new, a).expect("fine");
+        assert_eq!(later, ["[node a] external", "[cluster] port"]);
+        assert_eq!(merged.cluster.port, 700);
+        assert_eq!(merged.node(a).map(|node| node.priority), Some(3));
+        assert_eq!(merged.node(a).map(|node| node.external.device.as_str()), Some("eth0"));
+        let b = merged.node_named("b").expect("there");
+        assert_eq!(b.external.device, "eth9");
+        assert_eq!(merge(&old, config(&[]), a), Ok((config(&[]), vec![])));
+    }
+
+    #[test]
+    fn a_node_stays_who_it_is() {
+        let old = config(&[]);
+        let a = old.node_named("a").expect("there").id;
+        assert!(merge(&old, config(&[("10.1/", "10.9/")]), a).is_err());
+        assert!(merge(&old, config(&[("[node a]", "[node c]")]), a).is_err());
+    }
+}

@@ -1,0 +1,310 @@
+//! Channels, sockets, threads: made in the order in which they need each other, joined in the reverse.
+//!
+//! Before the first packet: a new incarnation on the disk (protocol.md, E5) and no leftover of an earlier
+//! life on the external card (J1).
+
+use super::Plan;
+use crate::config::{Config, Prefixed};
+use crate::control::server::{Desk, Server};
+use crate::controller::{Controller, Identity, Record};
+use crate::os::alias::Card;
+use crate::os::doorbell::Doorbell;
+use crate::os::link::LinkMonitor;
+use crate::os::packet_socket::{Hears, PacketSocket};
+use crate::os::udp::UdpSocket;
+use crate::os::{clock, sched};
+use crate::threads::arp_listener::ArpListener;
+use crate::threads::broadcast_listener;
+use crate::threads::driver::{self, Driver, Farewell, Told};
+use crate::threads::faker::{self, Faker};
+use crate::threads::hello_receiver::Ears;
+use crate::threads::hello_sender::{self, Egress, HelloSender};
+use crate::threads::link_monitor::LinkWatch;
+use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
+use crate::threads::published::Published;
+use crate::threads::services::{self, Services};
+use crate::threads::storage::Storage;
+use crate::threads::{Urgency, start};
+use crate::vocabulary::LinkRole;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// The daemon with all its threads.
+pub(super) struct Running {
+    driver: Sender<Told>,
+    published: Arc<Published>,
+    left: Arc<AtomicBool>,
+    bells: Vec<Doorbell>,
+    threads: Vec<JoinHandle<()>>,
+    server: Server,
+    device: String,
+}
+
+/// What is made before the first thread.
+struct Parts {
+    published: Arc<Published>,
+    sockets: Sockets,
+    storage: Storage,
+    record: Option<Record>,
+    monitor: LinkMonitor,
+    card: Card,
+    device: String,
+    internal_device: String,
+}
+
+struct Sockets {
+    internal: Arc<UdpSocket>,
+    internal_broadcast: Arc<UdpSocket>,
+    broadcast_address: Ipv4Addr,
+    external: Option<Arc<UdpSocket>>,
+    external_broadcast: Arc<UdpSocket>,
+}
+
+impl Running {
+    /// Makes everything; the daemon really runs when this returns. `farewell` is rung when the orderly
+    /// leave is complete.
+    pub(super) fn start(plan: &Plan, farewell: Doorbell) -> Result<Self, String> {
+        let parts = Parts::make(plan)?;
+        let (published, device) = (parts.published.clone(), parts.device.clone());
+        let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
+        let left = Arc::new(AtomicBool::new(false));
+        let farewell = Farewell { left: left.clone(), bell: farewell };
+        let (asking, config) = (driver.clone(), published.config.clone());
+        let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
+        let desk = Desk { ask, config, events: published.events.clone() };
+        // Its failure is the last that needs no thread to be ended.
+        let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
+        let mut threads = Vec::new();
+        let mut bells = Vec::new();
+        parts
+            .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
+            .map_err(text("cannot start a thread"))?;
+        Ok(Running { driver, published, left, bells, threads, server, device })
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.published.config()
+    }
+
+    /// Hands something to the driver.
+    pub(super) fn tell(&self, told: Told) {
+        self.driver.send(told);
+    }
+
+    /// Is the orderly leave complete?
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Ends all threads, whatever is held; no alias of ours remains.
+    pub(super) fn end(self) {
+        let Running { driver, published, bells, threads, server, device, .. } = self;
+        published.stopping.store(true, Ordering::Release);
+        driver.send(Told::End);
+        drop(driver);
+        for bell in bells {
+            bell.ring();
+        }
+        for thread in threads {
+            // A panic has ended the process already.
+            let _ = thread.join();
+        }
+        // The faker has removed its aliases; this is for what it could not remove then.
+        if let Err(error) = clear_leftovers(&published.config(), &device) {
+            log::error!("{error}");
+        }
+        server.stop();
+        log::info!("thrown away in this life: {}", published.counters.text());
+    }
+}
+
+impl Parts {
+    fn make(plan: &Plan) -> Result<Self, String> {
+        let config = &plan.config;
+        let node = config.node(plan.me).ok_or("this node is not in the configuration")?;
+        let (device, internal_device) = (node.external.device.clone(), node.internal.device.clone());
+        clear_leftovers(config, &device)?;
+        let sockets = Sockets::open(plan)?;
+        let directory = &plan.arguments.state_dir;
+        let (storage, record) = Storage::begin(directory, clock::wall_seconds())
+            .map_err(text(&format!("the record in {}", directory.display())))?;
+        Ok(Parts {
+            published: Arc::new(Published::new(config.clone())),
+            sockets,
+            storage,
+            record,
+            monitor: LinkMonitor::open().map_err(text("cannot watch the links"))?,
+            card: Card::open(&device).map_err(text(&device))?,
+            device,
+            internal_device,
+        })
+    }
+
+    fn spawn(
+        self,
+        plan: &Plan,
+        driver: &Sender<Told>,
+        told: Mailbox<Told>,
+        farewell: Farewell,
+        threads: &mut Vec<JoinHandle<()>>,
+        bells: &mut Vec<Doorbell>,
+    ) -> std::io::Result<()> {
+        let Parts { published, sockets, storage, record, monitor, card, device, internal_device } = self;
+        let (me, key) = (plan.me, plan.key.clone());
+        let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
+        let incarnation = storage.incarnation();
+
+        let (faker_orders, orders) = mailbox(faker::ORDERS)?;
+        let faker = Faker {
+            card,
+            device: device.clone(),
+            mailbox: orders,
+            driver: driver.clone(),
+            published: published.clone(),
+        };
+        threads.push(start("faker", Urgency::Lease, move || faker.run())?);
+
+        let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
+        let sender = HelloSender {
+            me,
+            key: key.clone(),
+            egress: sockets.egress(&device, published.config().cluster.port),
+            mailbox: outgoing,
+            driver: driver.clone(),
+            published: published.clone(),
+        };
+        threads.push(start("hello sender", Urgency::Heartbeat, move || sender.run())?);
+
+        let (service_orders, orders) = mailbox(services::ORDERS)?;
+        let services = Services {
+            mailbox: orders,
+            orders: service_orders.clone(),
+            driver: driver.clone(),
+            published: published.clone(),
+        };
+        threads.push(start("services", Urgency::Ordinary, move || services.run())?);
+
+        let (store, orders) = latest()?;
+        let stored = driver.clone();
+        threads.push(start("storage", Urgency::Ordinary, move || storage.run(&orders, &stored))?);
+
+        let arp_bell = bell()?;
+        let listener =
+            ArpListener { me, driver: driver.clone(), published: published.clone(), bell: arp_bell.clone() };
+        threads.push(start("arp listener", Urgency::Heartbeat, move || listener.run())?);
+
+        let watch = LinkWatch {
+            monitor,
+            roles: vec![(LinkRole::Internal, internal_device), (LinkRole::External, device)],
+            driver: driver.clone(),
+            faker: faker_orders.clone(),
+            published: published.clone(),
+            bell: bell()?,
+        };
+        threads.push(start("link monitor", Urgency::Heartbeat, move || watch.run())?);
+
+        let seed = sched::random_u64()?;
+        let identity = Identity { id: me, incarnation, record, seed };
+        let driving = Driver {
+            controller: Controller::new(published.config(), identity, clock::now()),
+            me,
+            mailbox: told,
+            sender: batches,
+            faker: faker_orders,
+            services: service_orders,
+            storage: store,
+            arp_bell,
+            published: published.clone(),
+            farewell,
+        };
+        threads.push(start("controller", Urgency::Heartbeat, move || driving.run())?);
+
+        let mut ears = |sockets| -> std::io::Result<Ears> {
+            let (driver, published) = (driver.clone(), published.clone());
+            Ok(Ears { me, key: key.clone(), sockets, driver, published, bell: bell()? })
+        };
+        let (unicast, broadcast) = (ears(sockets.unicast())?, ears(sockets.broadcast())?);
+        threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
+        threads
+            .push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
+        Ok(())
+    }
+}
+
+impl Sockets {
+    fn open(plan: &Plan) -> Result<Self, String> {
+        let config = &plan.config;
+        let node = config.node(plan.me).ok_or("this node is not in the configuration")?;
+        let port = config.cluster.port;
+        let bind = |device: &str, address: Ipv4Addr| {
+            let bound = UdpSocket::bind(device, SocketAddrV4::new(address, port));
+            bound.map(Arc::new).map_err(text(&format!("cannot listen on {device}, {address} port {port}")))
+        };
+        let inside = &node.internal;
+        let broadcast_address = inside.address.map_or(Ipv4Addr::BROADCAST, broadcast_of);
+        let outside = &node.external;
+        let external = match outside.address {
+            // Without it the card's broadcast does: the address may come later, or never.
+            Some(own) => bind(&outside.device, own.address).inspect_err(|error| log::warn!("{error}")).ok(),
+            None => None,
+        };
+        Ok(Sockets {
+            internal: bind(&inside.device, plan.me.address())?,
+            internal_broadcast: bind(&inside.device, broadcast_address)?,
+            broadcast_address,
+            external,
+            external_broadcast: bind(&outside.device, Ipv4Addr::BROADCAST)?,
+        })
+    }
+
+    fn egress(&self, device: &str, port: u16) -> Egress {
+        Egress {
+            internal: self.internal.clone(),
+            internal_broadcast: self.broadcast_address,
+            external: self.external.clone(),
+            external_device: device.to_owned(),
+            external_frames: PacketSocket::open(device, Hears::Nothing).ok(),
+            port,
+        }
+    }
+
+    fn unicast(&self) -> Vec<Arc<UdpSocket>> {
+        [self.internal.clone()].into_iter().chain(self.external.clone()).collect()
+    }
+
+    fn broadcast(&self) -> Vec<Arc<UdpSocket>> {
+        vec![self.internal_broadcast.clone(), self.external_broadcast.clone()]
+    }
+}
+
+/// A /31 and a /32 have none of their own.
+fn broadcast_of(own: Prefixed<Ipv4Addr>) -> Ipv4Addr {
+    let host = u32::MAX.checked_shr(u32::from(own.prefix)).unwrap_or(0);
+    if own.prefix >= 31 { Ipv4Addr::BROADCAST } else { Ipv4Addr::from(u32::from(own.address) | host) }
+}
+
+fn clear_leftovers(config: &Config, device: &str) -> Result<(), String> {
+    let addresses: Vec<IpAddr> = config
+        .services
+        .iter()
+        .flat_map(|service| service.addresses.iter().map(|address| address.address))
+        .collect();
+    let mut card = Card::open(device).map_err(text(device))?;
+    let gone = card.clear_leftovers(&addresses).map_err(text(&format!("the addresses of {device}")))?;
+    for address in gone {
+        log::warn!("removed {address} from {device}: an earlier life left it there");
+    }
+    for gateway in config.services.iter().filter_map(|service| service.route) {
+        card.remove_default_route(gateway).map_err(text(&format!("the default route via {gateway}")))?;
+    }
+    Ok(())
+}
+
+fn text<E: Display>(what: &str) -> impl Fn(E) -> String {
+    let what = what.to_owned();
+    move |error| format!("{what}: {error}")
+}

@@ -1,0 +1,23 @@
+//! The machine: clock, sockets, addresses, links, processes, scheduling, disk. The only `unsafe`.
+//!
+//! Small safe functions over libc and nix that know nothing of clusters: no module of ours but the
+//! vocabulary is imported. Nothing here starts a thread or keeps state beyond the descriptors it returns;
+//! everything ends by being dropped.
+
+pub mod alias;
+pub mod clock;
+pub mod daemonise;
+pub mod doorbell;
+pub mod frame;
+pub mod link;
+mod netlink;
+pub mod packet_socket;
+pub mod process;
+pub mod sched;
+pub mod secret;
+pub mod storage;
+pub mod syslog;
+pub mod udp;
+
+#[cfg(test)]
+pub(crate) mod namespace;

@@ -1,0 +1,436 @@
+//! Aliases: our addresses on a card, beside what the machine had before, which stays as it was.
+//!
+//! An IPv4 alias is made by ioctl on a label of its own, `DEVICE:dN`, by which leftovers of an earlier
+//! life are recognised; then netlink gives it a lifetime, so that the kernel drops it when nobody renews
+//! it (the dead man's switch), and `preferred_lft 0`, so that it is never picked as a source address. A
+//! device name that leaves no room for a label (13 bytes and more), and every IPv6 address (which has no
+//! label, and no duplicate address detection: the cluster looks before it takes), go by netlink alone.
+//! Every change is read back. Owned by the faker thread; a `Card` is two descriptors, and dropping it
+//! changes nothing.
+
+use super::netlink::{Netlink, Request, attributes, number_at};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+/// «For ever» in the kernel's lifetimes.
+const FOR_EVER: u32 = u32::MAX;
+/// The mark of our routes (RTA protocol): not used by any routing daemon of iproute2's rt_protos.
+const ROUTE_MARK: u8 = 0xd1;
+/// Labels tried on one card: more service addresses than any cluster has.
+const MOST_LABELS: u32 = 36 * 36;
+
+/// One address on a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub address: IpAddr,
+    /// Length of the network part in bits.
+    pub prefix: u8,
+    /// Made by us: by its label, or (where none fits) by its lifetime and deprecation.
+    pub ours: bool,
+    label: String,
+    broadcast: Option<Ipv4Addr>,
+    scope: u8,
+    preferred_s: u32,
+    valid_s: u32,
+}
+
+/// A card on which addresses come and go.
+#[derive(Debug)]
+pub struct Card {
+    device: String,
+    control: OwnedFd,
+    netlink: Netlink,
+}
+
+impl Card {
+    /// The card called `device` (1–15 bytes); it need not exist yet.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn open(device: &str) -> io::Result<Self> {
+        assert!((1..16).contains(&device.len()) && !device.contains(':'), "a device name, not a label");
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let control = socket::socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+        let netlink = Netlink::open(0)?;
+        // Lets a dump be restricted to one card; a kernel without it sends all, and we select.
+        let one: libc::c_int = 1;
+        // SAFETY: `one` is an int, as the option wants, and lives until after the call.
+        unsafe {
+            libc::setsockopt(
+                netlink.as_fd().as_raw_fd(),
+                libc::SOL_NETLINK,
+                libc::NETLINK_GET_STRICT_CHK,
+                (&raw const one).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            );
+        }
+        Ok(Card { device: device.to_owned(), control, netlink })
+    }
+
+    /// The card's index.
+    ///
+    /// # Errors
+    /// ENODEV: there is no such card now.
+    pub fn index(&self) -> io::Result<u32> {
+        // Asked each time, by one call on a socket that is there: a card may be taken away and come again.
+        let mut interface = interface_request(&self.device);
+        // SAFETY: SIOCGIFINDEX reads the name in a struct ifreq and writes the index into it.
+        check(unsafe { libc::ioctl(self.control.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut interface) })?;
+        // SAFETY: the call succeeded, so the index is what it wrote into the union.
+        let index = unsafe { interface.ifr_ifru.ifru_ifindex };
+        u32::try_from(index).map_err(io::Error::other)
+    }
+
+    /// All addresses of the card, of both families, ours and others.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn addresses(&mut self) -> io::Result<Vec<Held>> {
+        let index = self.index()?;
+        let device = self.device.clone();
+        let mut held = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let request = Request::new(libc::RTM_GETADDR, 0, &address_header(family, 0, 0, index));
+            self.netlink.dump(request, |message| {
+                if message.kind == libc::RTM_NEWADDR && number_at(message.content, 4) == index {
+                    held.extend(held_of(&device, message.content));
+                }
+            })?;
+        }
+        Ok(held)
+    }
+
+    /// Adds an address of ours; the kernel drops it after `lifetime` (whole seconds, at least 1) unless it
+    /// is renewed. Fine if it is there already and ours.
+    ///
+    /// # Errors
+    /// EEXIST: the machine has this address by itself. EADDRNOTAVAIL: not there when read back.
+    pub fn add(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<()> {
+        let before = self.addresses()?;
+        match before.iter().find(|held| held.address == address) {
+            Some(held) if held.ours && held.prefix == prefix => return self.renew(held, lifetime),
+            Some(held) if held.ours => self.remove(address)?,
+            Some(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST)),
+            None => {}
+        }
+        let label = if address.is_ipv4() { free_label(&self.device, &before) } else { None };
+        let made = match (address, &label) {
+            (IpAddr::V4(v4), Some(label)) => self.add_by_ioctl(label, v4, prefix),
+            _ => Ok(()),
+        };
+        let label = label.unwrap_or_default();
+        let made = made.and_then(|()| self.write(address, prefix, &label, 0, valid_seconds(lifetime)));
+        let present = self.addresses()?;
+        if made.is_ok() && present.iter().any(|h| h.address == address && h.prefix == prefix && h.ours) {
+            return Ok(());
+        }
+        if present.iter().any(|held| held.address == address && held.ours) {
+            self.remove(address)?;
+        }
+        made.and(Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
+    }
+
+    /// Lets an address of ours live `lifetime` from now. One that has just vanished comes back (the kernel
+    /// does not tell the two apart), still with our label.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn renew(&mut self, held: &Held, lifetime: Duration) -> io::Result<()> {
+        assert!(held.ours, "{} is the machine's own address", held.address);
+        self.write(held.address, held.prefix, &held.label, 0, valid_seconds(lifetime))
+    }
+
+    /// Removes an address of ours; fine if it is not there. Whatever the kernel takes along (the other
+    /// addresses of that subnet, if this was its primary and `promote_secondaries` is 0) is put back at
+    /// once, as it was.
+    ///
+    /// # Errors
+    /// EPERM: the machine has this address by itself.
+    pub fn remove(&mut self, address: IpAddr) -> io::Result<()> {
+        let before = self.addresses()?;
+        let Some(held) = before.iter().find(|held| held.address == address) else { return Ok(()) };
+        if !held.ours {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        if held.label.contains(':') {
+            self.switch_off(&held.label)?;
+        } else {
+            let header = address_header(family_of(address), held.prefix, 0, self.index()?);
+            let request = Request::new(libc::RTM_DELADDR, 0, &header)
+                .attribute(libc::IFA_LOCAL, &octets(address))
+                .attribute(libc::IFA_ADDRESS, &octets(address));
+            gone_is_fine(self.netlink.request(request))?;
+        }
+        let after = self.addresses()?;
+        if after.iter().any(|held| held.address == address) {
+            return Err(io::Error::other(format!("{address} is still there after its removal")));
+        }
+        let lost = before.iter().filter(|held| held.address != address);
+        for held in lost.filter(|held| !after.iter().any(|other| other.address == held.address)) {
+            self.restore(held)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier life left on this card: whatever is ours by its label, and those of
+    /// `services` that are ours by their lifetime. Says what it removed.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+        let mut removed = Vec::new();
+        for held in self.addresses()? {
+            if held.ours && (held.label.contains(':') || services.contains(&held.address)) {
+                self.remove(held.address)?;
+                removed.push(held.address);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Adds a default route over this card, with our mark. False: the machine has a default route.
+    ///
+    /// # Errors
+    /// ENETUNREACH: the gateway is in no subnet of this card.
+    pub fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<bool> {
+        let request =
+            self.default_route(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_EXCL, gateway)?;
+        match self.netlink.request(request) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Removes the default route with our mark, and no other; fine if it is not there.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn remove_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
+        let request = self.default_route(libc::RTM_DELROUTE, 0, gateway)?;
+        gone_is_fine(self.netlink.request(request))
+    }
+
+    fn default_route(&self, kind: u16, flags: i32, gateway: Ipv4Addr) -> io::Result<Request> {
+        // struct rtmsg: family, destination and source length, tos, table, protocol, scope, type, flags.
+        let family = u8::try_from(libc::AF_INET).expect("2");
+        let header =
+            [family, 0, 0, 0, libc::RT_TABLE_MAIN, ROUTE_MARK, libc::RT_SCOPE_UNIVERSE, 1, 0, 0, 0, 0];
+        Ok(Request::new(kind, flags, &header)
+            .attribute(libc::RTA_GATEWAY, &gateway.octets())
+            .attribute(libc::RTA_OIF, &self.index()?.to_ne_bytes()))
+    }
+
+    /// By netlink: makes the address, or writes its lifetime where it is there.
+    fn write(
+        &mut self,
+        address: IpAddr,
+        prefix: u8,
+        label: &str,
+        preferred_s: u32,
+        valid_s: u32,
+    ) -> io::Result<()> {
+        let no_detection = u8::try_from(libc::IFA_F_NODAD).expect("2");
+        let flags = if address.is_ipv6() { no_detection } else { 0 };
+        let header = address_header(family_of(address), prefix, flags, self.index()?);
+        let mut request = Request::new(libc::RTM_NEWADDR, libc::NLM_F_REPLACE | libc::NLM_F_CREATE, &header)
+            .attribute(libc::IFA_LOCAL, &octets(address))
+            .attribute(libc::IFA_ADDRESS, &octets(address))
+            .attribute(libc::IFA_CACHEINFO, &cache_info(preferred_s, valid_s));
+        if !label.is_empty() {
+            request = request.attribute(libc::IFA_LABEL, &[label.as_bytes(), &[0]].concat());
+        }
+        if let (IpAddr::V4(v4), true) = (address, prefix < 31) {
+            request = request.attribute(libc::IFA_BROADCAST, &broadcast_of(v4, prefix).octets());
+        }
+        self.netlink.request(request)
+    }
+
+    /// Puts back what the kernel took along.
+    fn restore(&mut self, held: &Held) -> io::Result<()> {
+        let scope_at = 3;
+        let mut header = address_header(family_of(held.address), held.prefix, 0, self.index()?);
+        header[scope_at] = held.scope;
+        let mut request = Request::new(libc::RTM_NEWADDR, libc::NLM_F_REPLACE | libc::NLM_F_CREATE, &header)
+            .attribute(libc::IFA_LOCAL, &octets(held.address))
+            .attribute(libc::IFA_ADDRESS, &octets(held.address))
+            .attribute(libc::IFA_CACHEINFO, &cache_info(held.preferred_s, held.valid_s));
+        if !held.label.is_empty() {
+            request = request.attribute(libc::IFA_LABEL, &[held.label.as_bytes(), &[0]].concat());
+        }
+        if let Some(broadcast) = held.broadcast {
+            request = request.attribute(libc::IFA_BROADCAST, &broadcast.octets());
+        }
+        self.netlink.request(request)
+    }
+
+    fn add_by_ioctl(&self, label: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+        let mask = Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0));
+        // A /32 keeps the broadcast of the classful network that SIOCSIFADDR guessed, unless it is cleared.
+        let broadcast = if prefix < 31 { broadcast_of(address, prefix) } else { Ipv4Addr::UNSPECIFIED };
+        self.address_ioctl(libc::SIOCSIFADDR, label, address)?;
+        self.address_ioctl(libc::SIOCSIFNETMASK, label, mask)?;
+        self.address_ioctl(libc::SIOCSIFBRDADDR, label, broadcast)
+    }
+
+    fn address_ioctl(&self, request: libc::c_ulong, label: &str, address: Ipv4Addr) -> io::Result<()> {
+        let mut interface = interface_request(label);
+        interface.ifr_ifru.ifru_addr = sockaddr_of(address);
+        // SAFETY: these requests read a struct ifreq with an address in it, which lives until after it.
+        check(unsafe { libc::ioctl(self.control.as_raw_fd(), request, &raw const interface) })
+    }
+
+    /// Deletes the alias with this label.
+    fn switch_off(&self, label: &str) -> io::Result<()> {
+        // Without the colon this would switch the card itself off.
+        assert!(label.contains(':'), "{label} is a label, not a device");
+        let mut interface = interface_request(label);
+        interface.ifr_ifru.ifru_flags = 0;
+        // SAFETY: SIOCSIFFLAGS reads a struct ifreq with flags in it, which lives until after the call.
+        let done = unsafe { libc::ioctl(self.control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const interface) };
+        gone_is_fine(check(done))
+    }
+}
+
+/// The index of the card called `device`.
+///
+/// # Errors
+/// ENODEV.
+pub fn index_of(device: &str) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(device)?)
+}
+
+pub(super) fn ip_of(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// One RTM_NEWADDR. An IPv4 address with a peer has the peer in IFA_ADDRESS and itself in IFA_LOCAL.
+fn held_of(device: &str, content: &[u8]) -> Option<Held> {
+    let (prefix, scope) = (*content.get(1)?, *content.get(3)?);
+    let mut held = Held {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        prefix,
+        ours: false,
+        label: String::new(),
+        broadcast: None,
+        scope,
+        preferred_s: FOR_EVER,
+        valid_s: FOR_EVER,
+    };
+    let (mut local, mut address) = (None, None);
+    for (kind, content) in attributes(content.get(8..)?) {
+        match kind {
+            libc::IFA_LOCAL => local = ip_of(content),
+            libc::IFA_ADDRESS => address = ip_of(content),
+            libc::IFA_BROADCAST => {
+                held.broadcast = <[u8; 4]>::try_from(content).ok().map(Ipv4Addr::from);
+            }
+            libc::IFA_LABEL => {
+                let name = content.strip_suffix(&[0]).unwrap_or(content);
+                held.label = String::from_utf8_lossy(name).into_owned();
+            }
+            libc::IFA_CACHEINFO => {
+                (held.preferred_s, held.valid_s) = (number_at(content, 0), number_at(content, 4));
+            }
+            _ => {}
+        }
+    }
+    held.address = local.or(address)?;
+    let unlabelled = held.label.is_empty() || label(device, 0).is_none();
+    let mortal = held.preferred_s == 0 && held.valid_s != FOR_EVER;
+    held.ours = is_our_label(device, &held.label) || unlabelled && mortal;
+    Some(held)
+}
+
+/// `DEVICE:dN`, N in base 36; `None` if that is longer than the kernel's 15 bytes.
+fn label(device: &str, number: u32) -> Option<String> {
+    let digit = |value: u32| char::from_digit(value, 36).expect("less than 36");
+    let mut label = format!("{device}:d");
+    if number >= 36 {
+        label.push(digit(number / 36));
+    }
+    label.push(digit(number % 36));
+    (label.len() <= 15).then_some(label)
+}
+
+fn is_our_label(device: &str, label: &str) -> bool {
+    let number = label.strip_prefix(device).and_then(|rest| rest.strip_prefix(":d"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// SIOCSIFADDR on a label in use would replace its address: only a free one will do.
+fn free_label(device: &str, present: &[Held]) -> Option<String> {
+    (0..MOST_LABELS)
+        .map_while(|number| label(device, number))
+        .find(|label| !present.iter().any(|held| held.label == *label))
+}
+
+fn valid_seconds(lifetime: Duration) -> u32 {
+    u32::try_from(lifetime.as_secs()).unwrap_or(FOR_EVER - 1).clamp(1, FOR_EVER - 1)
+}
+
+fn broadcast_of(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    let host = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    Ipv4Addr::from(u32::from(address) | host)
+}
+
+fn family_of(address: IpAddr) -> i32 {
+    if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// struct ifaddrmsg: family u8, prefix u8, flags u8, scope u8, index u32.
+fn address_header(family: i32, prefix: u8, flags: u8, index: u32) -> [u8; 8] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    [u8::try_from(family).expect("AF_INET or AF_INET6"), prefix, flags, 0, a, b, c, d]
+}
+
+/// struct ifa_cacheinfo: preferred, valid, created, updated.
+fn cache_info(preferred_s: u32, valid_s: u32) -> Vec<u8> {
+    [preferred_s.to_ne_bytes(), valid_s.to_ne_bytes(), [0; 4], [0; 4]].concat()
+}
+
+fn interface_request(name: &str) -> libc::ifreq {
+    assert!(name.len() < libc::IFNAMSIZ, "names and labels have at most 15 bytes");
+    // SAFETY: all-zero bytes are a valid ifreq (integers, and a union of integers).
+    let mut interface: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in interface.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    interface
+}
+
+fn sockaddr_of(address: Ipv4Addr) -> libc::sockaddr {
+    let mut data = [0; 14];
+    for (to, from) in data[2..6].iter_mut().zip(address.octets()) {
+        *to = from.cast_signed();
+    }
+    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ESRCH)) => Ok(()),
+        other => other,
+    }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use super::*;
+use crate::os::namespace::{run, within};
+use std::net::Ipv6Addr;
+
+const LIFE: Duration = Duration::from_secs(30);
+
+fn v4(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A card `eth0` with a carrier, as the machine had it before us.
+fn card() -> Card {
+    run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+    Card::open("eth0").expect("descriptors")
+}
+
+fn addresses() -> String {
+    run("ip -o -4 addr show dev eth0")
+}
+
+#[test]
+fn an_alias_is_a_mortal_secondary_with_our_label() {
+    within(|| {
+        let mut card = card();
+        run("ip addr add 203.0.113.11/24 brd + dev eth0");
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        let text = addresses();
+        let line = text.lines().find(|line| line.contains("203.0.113.21/24")).expect("there");
+        assert!(line.contains("brd 203.0.113.255"), "{line}");
+        assert!(line.contains("secondary") && line.contains("deprecated"), "{line}");
+        assert!(line.contains("eth0:d0") && line.contains("valid_lft 30sec"), "{line}");
+        card.add(v4("203.0.113.22"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.22"), 24, LIFE).expect("there already");
+        assert!(addresses().contains("eth0:d1"));
+        assert_eq!(run("ip route get 203.0.113.99").matches("src 203.0.113.11").count(), 1);
+        let held = card.addresses().expect("read");
+        assert_eq!(held.iter().filter(|held| held.ours).count(), 2);
+        card.remove(v4("203.0.113.21")).expect("removed");
+        card.remove(v4("203.0.113.21")).expect("fine if gone");
+        card.add(v4("203.0.113.23"), 24, LIFE).expect("takes the free label");
+        assert!(addresses().contains("203.0.113.23/24 brd 203.0.113.255 scope global secondary"));
+        assert!(addresses().contains("eth0:d0"));
+        assert!(!addresses().contains("203.0.113.21"));
+    });
+}
+
+#[test]
+fn classful_guesses_leave_no_trace() {
+    within(|| {
+        let mut card = card();
+        run("ip addr add 10.1.2.3/24 dev eth0");
+        let routes = run("ip route show table all");
+        card.add(v4("10.1.2.21"), 24, LIFE).expect("added");
+        card.add(v4("10.9.9.9"), 32, LIFE).expect("added");
+        assert!(!run("ip route").contains("10.0.0.0/8"));
+        assert!(!addresses().contains("10.255.255.255"), "{}", addresses());
+        card.remove(v4("10.1.2.21")).expect("removed");
+        card.remove(v4("10.9.9.9")).expect("removed");
+        assert_eq!(run("ip route show table all"), routes);
+    });
+}
+
+#[test]
+fn the_machines_own_addresses_are_not_touched() {
+    within(|| {
+        let mut card = card();
+        run("ip addr add 203.0.113.21/24 dev eth0 label eth0:mine");
+        let before = addresses();
+        let error = card.add(v4("203.0.113.21"), 24, LIFE).expect_err("not ours");
+        assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
+        let error = card.remove(v4("203.0.113.21")).expect_err("not ours");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        assert!(card.clear_leftovers(&[v4("203.0.113.21")]).expect("read").is_empty());
+        assert_eq!(addresses(), before);
+    });
+}
+
+#[test]
+fn the_neighbours_of_a_removed_primary_come_back() {
+    within(|| {
+        run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
+        let mut card = card();
+        run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("primary: the card has no address");
+        card.add(v4("203.0.113.22"), 24, LIFE).expect("secondary");
+        run("ip addr add 203.0.113.11/24 brd + dev eth0 label eth0:mine");
+        card.remove(v4("203.0.113.21")).expect("removed");
+        let text = addresses();
+        assert!(text.contains("203.0.113.22/24") && text.contains("eth0:d1"), "{text}");
+        let own = text.lines().find(|line| line.contains("203.0.113.11/24")).expect("back");
+        assert!(own.contains("eth0:mine") && own.contains("valid_lft forever"), "{own}");
+        assert!(card.addresses().expect("read").iter().any(|h| h.ours && h.address == v4("203.0.113.22")));
+    });
+}
+
+#[test]
+fn leftovers_are_cleared_and_nothing_else() {
+    within(|| {
+        let mut first = card();
+        run("ip addr add 203.0.113.11/24 dev eth0; ip addr add 2001:db8::11/64 dev eth0 nodad");
+        first.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        first.add(v4("2001:db8::21"), 64, LIFE).expect("added");
+        drop(first);
+        let mut second = Card::open("eth0").expect("descriptors");
+        let mut gone = second.clear_leftovers(&[v4("2001:db8::21"), v4("2001:db8::11")]).expect("cleared");
+        gone.sort();
+        assert_eq!(gone, [v4("203.0.113.21"), v4("2001:db8::21")]);
+        let text = run("ip addr show dev eth0");
+        assert!(text.contains("203.0.113.11/24") && text.contains("2001:db8::11/64"), "{text}");
+        assert!(!text.contains("203.0.113.21") && !text.contains("2001:db8::21"), "{text}");
+    });
+}
+
+#[test]
+fn the_kernel_drops_what_nobody_renews() {
+    within(|| {
+        let mut card = card();
+        run("ip addr add 203.0.113.11/24 dev eth0");
+        let second = Duration::from_secs(1);
+        card.add(v4("203.0.113.21"), 24, second).expect("added");
+        card.add(v4("203.0.113.22"), 24, second).expect("added");
+        let kept = card.addresses().expect("read");
+        let kept = kept.iter().find(|held| held.address == v4("203.0.113.22")).expect("there");
+        card.renew(kept, Duration::from_secs(60)).expect("renewed");
+        crate::os::clock::sleep_until(crate::os::clock::now() + Duration::from_millis(1_400));
+        assert!(!addresses().contains("203.0.113.21"));
+        assert!(addresses().contains("203.0.113.22") && addresses().contains("eth0:d1"));
+        assert!(addresses().contains("203.0.113.11"));
+    });
+}
+
+#[test]
+fn ipv6_is_usable_at_once_and_mortal() {
+    within(|| {
+        let mut card = card();
+        let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x21));
+        card.add(address, 64, LIFE).expect("added");
+        let text = run("ip -o -6 addr show dev eth0 to 2001:db8::21");
+        assert!(!text.contains("tentative") && text.contains("valid_lft 30sec"), "{text}");
+        assert!(text.contains("deprecated"), "{text}");
+        card.remove(address).expect("removed");
+        assert!(run("ip -o -6 addr show dev eth0 to 2001:db8::21").is_empty());
+    });
+}
+
+#[test]
+fn a_long_device_name_goes_without_a_label() {
+    within(|| {
+        run("ip link add enp129s0f0np0 type veth peer name far && ip link set enp129s0f0np0 up");
+        let mut card = Card::open("enp129s0f0np0").expect("descriptors");
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.22"), 24, LIFE).expect("added");
+        card.remove(v4("203.0.113.22")).expect("removed");
+        assert_eq!(card.clear_leftovers(&[v4("203.0.113.21")]).expect("cleared"), [v4("203.0.113.21")]);
+        assert!(run("ip -o -4 addr show dev enp129s0f0np0").is_empty());
+    });
+}
+
+#[test]
+fn the_default_route_comes_and_goes_with_our_mark_only() {
+    within(|| {
+        let mut card = card();
+        let gateway = Ipv4Addr::new(203, 0, 113, 1);
+        assert!(card.add_default_route(gateway).is_err(), "in no subnet yet");
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        assert!(card.add_default_route(gateway).expect("added"));
+        assert!(run("ip route").contains("default via 203.0.113.1"));
+        card.remove_default_route(gateway).expect("removed");
+        card.remove_default_route(gateway).expect("fine if gone");
+        run("ip route add default via 203.0.113.1");
+        assert!(!card.add_default_route(gateway).expect("left alone"));
+        card.remove_default_route(gateway).expect("nothing of ours");
+        assert!(run("ip route").contains("default via 203.0.113.1"));
+    });
+}
+
+#[test]
+fn labels_have_at_most_15_bytes() {
+    assert_eq!(label("eth0", 0).as_deref(), Some("eth0:d0"));
+    assert_eq!(label("eth0", 36 * 36 - 1).as_deref(), Some("eth0:dzz"));
+    assert_eq!(label("abcdefghijkl", 35).as_deref(), Some("abcdefghijkl:dz"));
+    assert_eq!(label("abcdefghijkl", 36), None);
+    assert_eq!(label("abcdefghijklm", 0), None);
+    assert!(is_our_label("eth0", "eth0:d1z") && !is_our_label("eth0", "eth0:d"));
+    assert!(!is_our_label("eth0", "eth0") && !is_our_label("eth0", "eth01:d1"));
+}

@@ -1,0 +1,113 @@
+//! Carrier and addresses of the machine's cards, as the kernel tells them (rtnetlink, blocking).
+//!
+//! Owned by the link monitor thread. Ends by being dropped.
+
+use super::doorbell::{self, Doorbell};
+use super::netlink::{Message, Netlink, Request, attributes, number_at};
+use crate::vocabulary::Instant;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+/// What the kernel told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkChange {
+    /// State of a card: told after every change of it, and after every `ask`.
+    Card {
+        /// Its name.
+        device: String,
+        /// Switched on, and with a carrier.
+        up: bool,
+    },
+    /// An address went away, whoever took it.
+    AddressGone {
+        /// Index of its card.
+        index: u32,
+        /// Which.
+        address: IpAddr,
+    },
+    /// The kernel had more to tell than the buffer holds: everything may have changed. All cards are
+    /// asked for again.
+    Overrun,
+}
+
+/// Hears of every change.
+#[derive(Debug)]
+pub struct LinkMonitor(Netlink);
+
+impl LinkMonitor {
+    /// Hears from now on, and asks for the state of all cards.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn open() -> io::Result<Self> {
+        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        let netlink = Netlink::open(groups.cast_unsigned())?;
+        // The faker renews every alias several times a second, and each time is told as RTM_NEWADDR.
+        netlink.ignore(libc::RTM_NEWADDR)?;
+        let mut monitor = LinkMonitor(netlink);
+        monitor.ask()?;
+        Ok(monitor)
+    }
+
+    /// Asks for the state of all cards; the answers come as changes.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn ask(&mut self) -> io::Result<()> {
+        // struct ifinfomsg, all zero: every card.
+        self.0.send(Request::new(libc::RTM_GETLINK, 0, &[0; 16]), libc::NLM_F_DUMP)
+    }
+
+    /// Waits for changes, or for the bell, or for the instant; what was told meanwhile, in order.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn wait(&mut self, bell: &Doorbell, until: Instant) -> io::Result<Vec<LinkChange>> {
+        let mut changes = Vec::new();
+        if doorbell::wait(&[self.0.as_fd(), bell.as_fd()], until)? & 1 == 0 {
+            return Ok(changes);
+        }
+        let received = self.0.receive(|message| changes.extend(change(message)));
+        if let Err(error) = received {
+            if error.raw_os_error() != Some(libc::ENOBUFS) {
+                return Err(error);
+            }
+            changes.push(LinkChange::Overrun);
+            self.ask()?;
+        }
+        Ok(changes)
+    }
+}
+
+fn change(message: &Message<'_>) -> Option<LinkChange> {
+    match message.kind {
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+            // struct ifinfomsg: family u8, pad u8, type u16, index i32, flags u32, change u32.
+            let flags = number_at(message.content, 8);
+            let wanted = (libc::IFF_UP | libc::IFF_LOWER_UP).cast_unsigned();
+            let up = message.kind == libc::RTM_NEWLINK && flags & wanted == wanted;
+            let (_, name) =
+                attributes(message.content.get(16..)?).find(|(kind, _)| *kind == libc::IFLA_IFNAME)?;
+            let name = name.strip_suffix(&[0]).unwrap_or(name);
+            Some(LinkChange::Card { device: String::from_utf8_lossy(name).into_owned(), up })
+        }
+        libc::RTM_DELADDR => {
+            // struct ifaddrmsg: family u8, prefix u8, flags u8, scope u8, index u32.
+            let index = number_at(message.content, 4);
+            let mut address = None;
+            for (kind, content) in attributes(message.content.get(8..)?) {
+                match kind {
+                    libc::IFA_LOCAL => address = super::alias::ip_of(content),
+                    libc::IFA_ADDRESS => address = address.or_else(|| super::alias::ip_of(content)),
+                    _ => {}
+                }
+            }
+            Some(LinkChange::AddressGone { index, address: address? })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

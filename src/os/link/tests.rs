@@ -1,0 +1,70 @@
+use super::*;
+use crate::os::clock;
+use crate::os::namespace::{run, within};
+use std::time::Duration;
+
+/// Waits up to 5 s for a change that satisfies.
+fn await_change(monitor: &mut LinkMonitor, wanted: impl Fn(&LinkChange) -> bool) {
+    let bell = Doorbell::new().expect("eventfd");
+    let until = clock::now() + Duration::from_secs(5);
+    while clock::now() < until {
+        if monitor.wait(&bell, until).expect("netlink").iter().any(&wanted) {
+            return;
+        }
+    }
+    panic!("it did not come");
+}
+
+fn eth0(up: bool) -> impl Fn(&LinkChange) -> bool {
+    move |change| *change == LinkChange::Card { device: "eth0".to_owned(), up }
+}
+
+#[test]
+fn carrier_switch_and_lost_addresses_are_told() {
+    within(|| {
+        run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+        let mut monitor = LinkMonitor::open().expect("netlink");
+        await_change(&mut monitor, eth0(true));
+        run("ip link set far down");
+        await_change(&mut monitor, eth0(false));
+        run("ip link set far up");
+        await_change(&mut monitor, eth0(true));
+        run("ip addr add 203.0.113.21/24 dev eth0; ip addr del 203.0.113.21/24 dev eth0");
+        let index = crate::os::alias::index_of("eth0").expect("there");
+        let address = "203.0.113.21".parse().expect("an address");
+        await_change(&mut monitor, |change| *change == LinkChange::AddressGone { index, address });
+        run("ip link set eth0 down");
+        await_change(&mut monitor, eth0(false));
+        run("ip link del eth0");
+        await_change(&mut monitor, eth0(false));
+        let error = crate::os::alias::index_of("eth0").expect_err("gone");
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    });
+}
+
+#[test]
+fn an_overrun_asks_for_everything_again() {
+    within(|| {
+        run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+        let mut monitor = LinkMonitor::open().expect("netlink");
+        await_change(&mut monitor, eth0(true));
+        monitor.0.shrink_buffer();
+        run("for i in $(seq 300); do ip addr add 10.0.0.1/32 dev lo; ip addr del 10.0.0.1/32 dev lo; done");
+        await_change(&mut monitor, |change| *change == LinkChange::Overrun);
+        await_change(&mut monitor, eth0(true));
+    });
+}
+
+#[test]
+fn the_bell_ends_the_wait() {
+    within(|| {
+        let mut monitor = LinkMonitor::open().expect("netlink");
+        await_change(
+            &mut monitor,
+            |change| matches!(change, LinkChange::Card { device, .. } if device == "lo"),
+        );
+        let bell = Doorbell::new().expect("eventfd");
+        bell.ring();
+        assert!(monitor.wait(&bell, Instant::MAX).expect("netlink").is_empty());
+    });
+}

@@ -1,0 +1,74 @@
+use super::*;
+use crate::os::clock;
+use crate::os::doorbell::wait;
+use crate::os::frame;
+use crate::os::namespace::{run, with_neighbour, within};
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+fn hear(socket: &PacketSocket) -> Vec<u8> {
+    let ready = wait(&[socket.as_fd()], clock::now() + Duration::from_secs(5)).expect("waits");
+    assert_eq!(ready, 1, "nothing came");
+    let mut buffer = [0; 200];
+    let length = socket.receive(&mut buffer).expect("reads").expect("waits");
+    buffer[..length].to_vec()
+}
+
+/// An ARP reply «`spa` is at `from`» to everybody.
+fn arp(from: [u8; 6], spa: [u8; 4]) -> Vec<u8> {
+    let head = [&[0xff; 6][..], &from, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2], &from].concat();
+    let mut frame = [&head[..], &spa, &from, &spa].concat();
+    frame.resize(60, 0);
+    frame
+}
+
+#[test]
+fn only_claims_to_our_addresses_are_heard() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let neighbour = with_neighbour(move || {
+            let ours = [Ipv4Addr::new(203, 0, 113, 21), Ipv4Addr::new(203, 0, 113, 22)];
+            let socket = PacketSocket::open("eth0", Hears::Arp(&ours)).expect("opened");
+            ready.send(()).expect("heard");
+            [hear(&socket), hear(&socket)].map(|frame| frame[31])
+        });
+        let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
+        neighbour_ready.recv().expect("ready");
+        for last in [20, 22, 23, 21, 24] {
+            socket.send(&arp(socket.mac(), [203, 0, 113, last])).expect("sent");
+        }
+        assert_eq!(neighbour.join().expect("no assertion failed"), [22, 21]);
+        run("ip link set eth0 down");
+        let error = socket.send(&arp(socket.mac(), [0; 4])).expect_err("the card is off");
+        assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+    });
+}
+
+#[test]
+fn neighbour_discovery_is_understood_by_the_kernel() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let (done, neighbour_done) = std::sync::mpsc::channel::<()>();
+        let neighbour = with_neighbour(move || {
+            run("ip addr add 2001:db8::21/64 dev eth0 nodad");
+            ready.send(()).expect("heard");
+            neighbour_done.recv().expect_err("the other end hung up");
+        });
+        let socket = PacketSocket::open("eth0", Hears::NeighbourDiscovery).expect("opened");
+        neighbour_ready.recv().expect("ready");
+        let target: Ipv6Addr = "2001:db8::21".parse().expect("an address");
+        let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0], &target.octets()[..]].concat();
+        let to = "ff02::1:ff00:21".parse().expect("an address");
+        let probe = frame::icmpv6_multicast(socket.mac(), Ipv6Addr::UNSPECIFIED, to, &solicitation);
+        socket.send(&probe).expect("sent");
+        loop {
+            let frame = hear(&socket);
+            let message = frame::icmpv6_of(&frame).expect("neighbour discovery").to_vec();
+            if message[0] == 136 && message[8..24] == target.octets() {
+                break;
+            }
+        }
+        drop(done);
+        neighbour.join().expect("no assertion failed");
+    });
+}

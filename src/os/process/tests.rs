@@ -1,0 +1,72 @@
+use super::*;
+
+fn run_in(command: &str, limit: Duration) -> (Outcome, Vec<String>) {
+    let bell = Doorbell::new().expect("eventfd");
+    let mut lines = Vec::new();
+    let outcome = run(command, &[("WORD", "spoken")], limit, &bell, |line| lines.push(line.to_owned()));
+    (outcome.expect("the shell starts"), lines)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn exit_codes_and_output_come_back() {
+    assert_eq!(run_in("true", LONG), (Outcome::Done, vec![]));
+    let (outcome, lines) = run_in("echo one; echo $WORD >&2; printf three; exit 7", LONG);
+    assert_eq!(outcome, Outcome::Failed(7));
+    assert_eq!(lines, ["one", "spoken", "three"]);
+    assert_eq!(run_in("kill -9 $$", LONG).0, Outcome::Killed(9));
+}
+
+#[test]
+fn a_daemon_that_is_left_behind_is_not_waited_for() {
+    let start = clock::now();
+    let (outcome, lines) = run_in("sleep 3 & echo $!", LONG);
+    assert_eq!(outcome, Outcome::Done);
+    assert!(clock::now().since(start) < Duration::from_secs(2));
+    let pid: i32 = lines[0].parse().expect("its number");
+    let alive = nix::sys::signal::kill(Pid::from_raw(pid), None);
+    assert_eq!(alive, Ok(()));
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).expect("ours to end");
+}
+
+#[test]
+fn the_time_limit_ends_the_whole_group() {
+    let start = clock::now();
+    let (outcome, lines) = run_in("sleep 50 & echo $!; wait", Duration::from_millis(50));
+    assert_eq!(outcome, Outcome::TimedOut);
+    assert!(clock::now().since(start) < Duration::from_secs(2), "TERM was enough");
+    // A signal takes effect when its receiver is scheduled; a zombie is some init's business.
+    let until = clock::now() + Duration::from_secs(5);
+    let gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", lines[0]));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    while !gone() && clock::now() < until {
+        clock::sleep_until(clock::now() + Duration::from_millis(5));
+    }
+    assert!(gone(), "the child is gone too");
+}
+
+#[test]
+fn a_deaf_command_is_killed() {
+    let (outcome, _) = run_in("trap '' TERM; while :; do sleep 1; done", Duration::from_millis(50));
+    assert_eq!(outcome, Outcome::TimedOut);
+}
+
+#[test]
+fn calling_off_ends_it() {
+    let bell = Doorbell::new().expect("eventfd");
+    bell.ring();
+    assert_eq!(run("sleep 50", &[], LONG, &bell, |_| {}).expect("starts"), Outcome::CalledOff);
+}
+
+#[test]
+fn output_is_bounded() {
+    let (outcome, lines) = run_in("yes x | head -c 1000000; head -c 5000 /dev/zero | tr '\\0' y; echo", LONG);
+    assert_eq!(outcome, Outcome::Done);
+    assert!(lines.len() <= MOST_OUTPUT / 2 + 2 + 2_048, "{}", lines.len());
+    assert!(lines.contains(&"(further output is not logged)".to_owned()));
+    let (_, lines) = run_in("head -c 5000 /dev/zero | tr '\\0' y; echo; echo end", LONG);
+    assert_eq!((lines[0].len(), lines[1].as_str()), (LONGEST_LINE, "end"));
+}

@@ -1,0 +1,76 @@
+//! UDP sockets bound to one card, and the card's limited broadcast for cards without an address.
+//!
+//! Unicast and broadcast are separate sockets: a datagram to the broadcast address reaches only the
+//! socket bound to that address. Used by the sender and the receiver threads; never blocks (waiting is
+//! `doorbell::wait`).
+
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, setsockopt, sockopt,
+};
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Kernel buffer of each receiving socket in bytes: over 1,000 datagrams, more than a cluster of 64 sends
+/// in a second while this thread is not scheduled.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// A socket that sends and receives on one card only.
+#[derive(Debug)]
+pub struct UdpSocket(OwnedFd);
+
+impl UdpSocket {
+    /// Binds to `address` (unicast, the subnet's broadcast, or 255.255.255.255) on `device`.
+    ///
+    /// # Errors
+    /// No such device or address, a port that is taken or privileged.
+    pub fn bind(device: &str, address: SocketAddrV4) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket::socket(AddressFamily::Inet, SockType::Datagram, flags, SockProtocol::Udp)?;
+        setsockopt(&fd, sockopt::BindToDevice, &OsString::from(device))?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        setsockopt(&fd, sockopt::Broadcast, &true)?;
+        // SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it the limit of the machine counts.
+        if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        }
+        socket::bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
+        Ok(UdpSocket(fd))
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// Local reasons (EPERM, ENETDOWN, ENOBUFS, ENETUNREACH, EAGAIN), and ECONNREFUSED from an earlier one.
+    pub fn send_to(&self, bytes: &[u8], to: SocketAddrV4) -> io::Result<()> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        socket::sendto(self.0.as_raw_fd(), bytes, &SockaddrIn::from(to), flags)?;
+        Ok(())
+    }
+
+    /// The next datagram that waits, cut to the buffer: its length and where it came from. `None`: none
+    /// waits.
+    ///
+    /// # Errors
+    /// ENETDOWN and the like; the socket goes on working.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddrV4)>> {
+        match socket::recvfrom::<SockaddrIn>(self.0.as_raw_fd(), buffer) {
+            Ok((length, from)) => {
+                let from = from.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from);
+                Ok(Some((length, from)))
+            }
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

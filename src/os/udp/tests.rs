@@ -1,0 +1,78 @@
+use super::*;
+use crate::os::clock;
+use crate::os::doorbell::wait;
+use crate::os::frame;
+use crate::os::namespace::{run, with_neighbour, within};
+use crate::os::packet_socket::{Hears, PacketSocket};
+use std::time::Duration;
+
+const PORT: u16 = 694;
+
+fn address(text: &str) -> SocketAddrV4 {
+    SocketAddrV4::new(text.parse().expect("an address"), PORT)
+}
+
+/// Waits up to 5 s for one datagram on each of the sockets.
+fn hear(sockets: &[&UdpSocket]) -> Vec<(String, SocketAddrV4)> {
+    sockets.iter().map(|socket| hear_one(socket)).collect()
+}
+
+fn hear_one(socket: &UdpSocket) -> (String, SocketAddrV4) {
+    let ready = wait(&[socket.as_fd()], clock::now() + Duration::from_secs(5)).expect("waits");
+    assert_eq!(ready, 1, "nothing came");
+    let mut buffer = [0; 100];
+    let (length, from) = socket.receive(&mut buffer).expect("reads").expect("waits");
+    (String::from_utf8_lossy(&buffer[..length]).into_owned(), from)
+}
+
+#[test]
+fn unicast_and_broadcast_reach_their_own_sockets() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let neighbour = with_neighbour(move || {
+            run("ip addr add 192.168.10.2/24 brd + dev eth0");
+            let unicast = UdpSocket::bind("eth0", address("192.168.10.2")).expect("bound");
+            let broadcast = UdpSocket::bind("eth0", address("192.168.10.255")).expect("bound");
+            ready.send(()).expect("heard");
+            let heard = hear(&[&unicast, &broadcast]);
+            assert!(unicast.receive(&mut [0; 9]).expect("reads").is_none());
+            heard
+        });
+        run("ip addr add 192.168.10.1/24 brd + dev eth0");
+        let socket = UdpSocket::bind("eth0", address("192.168.10.1")).expect("bound");
+        neighbour_ready.recv().expect("ready");
+        socket.send_to(b"to you", address("192.168.10.2")).expect("sent");
+        socket.send_to(b"to all", address("192.168.10.255")).expect("sent");
+        let from = address("192.168.10.1");
+        let heard = neighbour.join().expect("no assertion failed");
+        assert_eq!(heard, [("to you".to_owned(), from), ("to all".to_owned(), from)]);
+        run("ip link set eth0 down");
+        let error = socket.send_to(b"lost", address("192.168.10.2")).expect_err("the card is off");
+        assert!(matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::ENETDOWN)), "{error}");
+    });
+}
+
+#[test]
+fn cards_without_an_address_talk_by_limited_broadcast() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let neighbour = with_neighbour(move || {
+            // Strict filtering drops whatever has a source that this card does not lead to.
+            run("echo 1 > /proc/sys/net/ipv4/conf/eth0/rp_filter");
+            let socket = UdpSocket::bind("eth0", address("255.255.255.255")).expect("bound");
+            ready.send(()).expect("heard");
+            [hear_one(&socket), hear_one(&socket)]
+        });
+        // A machine whose kernel would pick the internal card's address as the source.
+        run("ip link add eth1 type veth peer name far && ip link set eth1 up");
+        run("ip addr add 192.168.10.1/24 dev eth1");
+        let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
+        neighbour_ready.recv().expect("ready");
+        for content in [&b"odd"[..], b"even"] {
+            socket.send(&frame::limited_broadcast(socket.mac(), PORT, content)).expect("sent");
+        }
+        let from = address("0.0.0.0");
+        let heard = neighbour.join().expect("no assertion failed");
+        assert_eq!(heard, [("odd".to_owned(), from), ("even".to_owned(), from)]);
+    });
+}

@@ -1,0 +1,371 @@
+//! Thread `controller`: drives the pure `Controller`. The only owner of it, and the only reader of the
+//! clock for it.
+//!
+//! ```text
+//!   mailbox ──▶ (late? let what has arrived come first) ──▶ handle … handle ──▶ handle_timeout
+//!                                                              │ after each: effects
+//!     hello sender ◀── datagrams ──┬── wanted set ──▶ faker    ▼
+//!     services ◀───── commands ────┴── record ──────▶ storage
+//! ```
+//! It never blocks. A full channel: datagram ⇒ dropped and counted; wanted set, record ⇒ the newest
+//! replaces; command ⇒ refused, which is answered as failed. Ends when it is told (`Told::End`).
+
+use super::faker;
+use super::hello_sender::Outgoing;
+use super::mailbox::{Latest, Mailbox, Received, Sender};
+use super::published::Published;
+use super::services::{self, Job};
+use super::storage;
+use crate::config::{self, Config};
+use crate::control::event_words::{event_fields, event_text};
+use crate::control::server::Request;
+use crate::control::status::status;
+use crate::controller::{Controller, Effect, Event, Input, View};
+use crate::os::clock;
+use crate::os::doorbell::Doorbell;
+use crate::vocabulary::{Instant, NodeId};
+use crate::wire::{Datagram, Packet, ReplayWindows, Status};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+mod lateness;
+use lateness::Lateness;
+
+/// Messages that may wait: over a second of everything that a cluster of 64 nodes says to its controller.
+pub const MESSAGES: usize = 2_048;
+/// Inputs handled before time is looked at again: a flood must not keep timeouts waiting for long.
+const IN_A_ROW: usize = 256;
+/// After a pause, receivers get so long to bring what has arrived meanwhile (protocol.md, D5).
+const SETTLE: Duration = Duration::from_millis(2);
+/// How often the measured lateness and p are looked at.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// A lateness that has changed less than this is not worth an input.
+const LATENESS_STEP: Duration = Duration::from_micros(100);
+/// Answers to operators that may be outstanding: more than connections the control socket takes.
+const MOST_ASKERS: usize = 64;
+
+/// What the driver is told.
+#[derive(Debug)]
+pub enum Told {
+    /// An authentic datagram of another node for this one.
+    Heard(Box<Datagram>),
+    /// Anything else that happened.
+    Happened(Box<Input>),
+    /// The control socket asks.
+    Asked(Request),
+    /// A new configuration, checked.
+    Reload(Arc<Config>),
+    /// The whole picture into the log (USR1).
+    Dump,
+    /// End now, whatever is held.
+    End,
+}
+
+/// How the driver tells `daemon` that the orderly leave is complete.
+#[derive(Debug, Clone)]
+pub struct Farewell {
+    /// Set first.
+    pub left: Arc<AtomicBool>,
+    /// Rung then.
+    pub bell: Doorbell,
+}
+
+/// The thread.
+pub struct Driver {
+    /// The protocol core.
+    pub controller: Controller,
+    /// This node.
+    pub me: NodeId,
+    /// All that happens.
+    pub mailbox: Mailbox<Told>,
+    /// Datagrams, in batches.
+    pub sender: Sender<Vec<Outgoing>>,
+    /// The wanted set, announcements and probes.
+    pub faker: Sender<faker::Order>,
+    /// Commands.
+    pub services: Sender<services::Order>,
+    /// Records.
+    pub storage: Latest<storage::Order>,
+    /// Rung when the configuration changed: the ARP listener opens its sockets again.
+    pub arp_bell: Doorbell,
+    /// What others read.
+    pub published: Arc<Published>,
+    /// Who is told of `Effect::Left`.
+    pub farewell: Farewell,
+}
+
+/// What the driver remembers.
+struct Work {
+    driver: Driver,
+    config: Arc<Config>,
+    digest: u64,
+    replay: ReplayWindows,
+    askers: BTreeMap<u64, crossbeam_channel::Sender<Result<(), String>>>,
+    next_asker: u64,
+    /// Answers that the driver itself gives to the controller.
+    own: VecDeque<Input>,
+    outgoing: Vec<Outgoing>,
+    lateness: Lateness,
+    /// p, as the controller sees it.
+    probe_interval: Duration,
+    next_measure: Instant,
+}
+
+impl Driver {
+    /// Drives until `Told::End`.
+    pub fn run(self) {
+        let config = self.published.config();
+        let now = clock::now();
+        let mut work = Work {
+            digest: config::digest(&config),
+            probe_interval: config.cluster.hello_interval / 8,
+            config,
+            replay: ReplayWindows::new(),
+            askers: BTreeMap::new(),
+            next_asker: 1,
+            own: VecDeque::new(),
+            outgoing: Vec::new(),
+            lateness: Lateness::new(now),
+            next_measure: now + MEASURE_INTERVAL,
+            driver: self,
+        };
+        work.take_effects(now);
+        work.post();
+        while work.turn() {}
+        work.driver.services.send(services::Order::End);
+    }
+}
+
+impl Work {
+    /// Waits, and handles what there is; false: the end.
+    fn turn(&mut self) -> bool {
+        let slept = clock::now();
+        let deadline = self.driver.controller.next_timeout();
+        let mut received = self.driver.mailbox.receive_until(deadline);
+        let woke = clock::now();
+        let by = woke.since(deadline.max(slept));
+        // Longer is a pause, of which `Input::Late` tells: as a margin it would cost the lease itself.
+        self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 4));
+        let late = by > self.probe_interval;
+        if late {
+            // Receivers that slept with us bring what has arrived before anything expires.
+            clock::sleep_until(woke + SETTLE.min(self.probe_interval / 2));
+        }
+        let most = if late { MESSAGES } else { IN_A_ROW };
+        for _ in 0..most {
+            match received {
+                Received::Message(Told::End) | Received::Closed => return false,
+                Received::Message(told) => self.take(told),
+                Received::Nothing => break,
+            }
+            received = self.driver.mailbox.take();
+        }
+        if let Received::Message(told) = received {
+            // The last one taken, beyond the limit.
+            if matches!(told, Told::End) {
+                return false;
+            }
+            self.take(told);
+        }
+        if late {
+            self.handle(Input::Late { by });
+        }
+        self.measure();
+        let now = clock::now();
+        if now >= self.driver.controller.next_timeout() {
+            self.driver.controller.handle_timeout(now);
+            self.take_effects(now);
+        }
+        self.post();
+        true
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Heard(datagram) => self.hear(*datagram),
+            Told::Happened(input) => self.handle(*input),
+            Told::Asked(request) => self.answer(request),
+            Told::Reload(config) => self.reload(config),
+            Told::Dump => self.dump(),
+            Told::End => {}
+        }
+    }
+
+    fn hear(&mut self, Datagram { header, packet }: Datagram) {
+        match self.replay.accept(header.from, header.incarnation, header.sequence) {
+            Ok(()) => self.handle(Input::Packet { header, packet }),
+            Err(stale) => self.driver.published.counters.reject(stale.into()),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = clock::now();
+        self.driver.controller.handle(now, input);
+        self.take_effects(now);
+    }
+
+    /// Until there are none: after each call, because the stamp belongs to the moment.
+    fn take_effects(&mut self, now: Instant) {
+        loop {
+            while let Some(effect) = self.driver.controller.next_effect() {
+                self.apply(now, effect);
+            }
+            // A service without a command answers at once; a refused command too.
+            let Some(answer) = self.own.pop_front() else { return };
+            self.driver.controller.handle(now, answer);
+        }
+    }
+
+    fn apply(&mut self, now: Instant, effect: Effect) {
+        let driver = &self.driver;
+        match effect {
+            Effect::Send { to, links, mut packet } => {
+                if let Packet::Status(status) = &mut packet {
+                    complete(status, driver, &self.config, self.digest);
+                }
+                let stamp = driver.controller.stamp();
+                self.outgoing.push(Outgoing { to, links, packet, stamp, taken: now });
+            }
+            Effect::Serve { services, until } => {
+                if driver.published.lease.replace(&services, until) {
+                    // Full: the faker has enough to do, and compares at its next tick.
+                    let _ = driver.faker.offer(faker::Order::Compare);
+                }
+            }
+            Effect::Announce { service } => self.order(faker::Order::Announce(service)),
+            Effect::Probe { service } => self.order(faker::Order::Probe(service)),
+            Effect::Run { service, action, token } => self.run(Job { service, action, token }),
+            Effect::Store { record, token } => {
+                driver.storage.change(|order| order.record = Some((record, token)));
+            }
+            Effect::Answer { id, result } => {
+                if let Some(asker) = self.askers.remove(&id) {
+                    // The asker may have gone.
+                    let _ = asker.try_send(result);
+                }
+            }
+            Effect::Event(event) => self.tell(&event),
+            Effect::Reborn(incarnation) => {
+                driver.storage.change(|order| order.incarnation = Some(incarnation));
+            }
+            Effect::Left => {
+                driver.farewell.left.store(true, Ordering::Release);
+                driver.farewell.bell.ring();
+            }
+        }
+    }
+
+    fn order(&self, order: faker::Order) {
+        if self.driver.faker.offer(order).is_err() {
+            self.driver.published.counters.unsent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn run(&mut self, job: Job) {
+        let Job { service, action, token } = job;
+        let command = self.config.service(service).and_then(|service| services::command_of(service, action));
+        let ok = command.is_none();
+        if ok || self.driver.services.offer(services::Order::Run(job)).is_err() {
+            if !ok {
+                log::error!("the command queue is full: a command of {service} is refused");
+            }
+            self.own.push_back(Input::Ran { service, action, token, ok });
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        let text = event_text(event, &self.config);
+        match event {
+            Event::Down { .. }
+            | Event::Rival { .. }
+            | Event::Blocked { .. }
+            | Event::StartFailed { .. }
+            | Event::LeaseLost
+            | Event::QuorumLost
+            | Event::Late { .. }
+            | Event::StoreFailed => log::warn!("{text}"),
+            _ => log::info!("{text}"),
+        }
+        self.driver.published.events.push(clock::wall(), text, event_fields(event, &self.config));
+    }
+
+    /// One batch, one wake of the sender.
+    fn post(&mut self) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.outgoing);
+        let unsent = batch.len() as u64;
+        if self.driver.sender.offer(batch).is_err() {
+            self.driver.published.counters.unsent.fetch_add(unsent, Ordering::Relaxed);
+        }
+    }
+
+    fn measure(&mut self) {
+        let now = clock::now();
+        if now < self.next_measure {
+            return;
+        }
+        self.next_measure = now + MEASURE_INTERVAL;
+        self.probe_interval = self.driver.controller.view(now).probe_interval;
+        if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
+            self.handle(Input::Lateness(worst));
+        }
+    }
+
+    fn view(&self) -> View {
+        let mut view = self.driver.controller.view(clock::now());
+        let me = self.driver.me;
+        if let Some(own) = view.nodes.iter_mut().find(|node| node.id == me) {
+            complete(own.status.get_or_insert_default(), &self.driver, &self.config, self.digest);
+        }
+        view
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::View(asker) => {
+                // The asker may have gone.
+                let _ = asker.try_send(Box::new(self.view()));
+            }
+            Request::Command { command, answer } => {
+                if self.askers.len() >= MOST_ASKERS {
+                    // Those who ask wait for a bounded time: the oldest has gone.
+                    self.askers.pop_first();
+                }
+                let id = self.next_asker;
+                self.next_asker += 1;
+                self.askers.insert(id, answer);
+                self.handle(Input::Command { id, command });
+            }
+        }
+    }
+
+    fn reload(&mut self, config: Arc<Config>) {
+        self.digest = config::digest(&config);
+        self.config = config.clone();
+        *self.driver.published.config.write() = config.clone();
+        self.handle(Input::Reload(config));
+        self.driver.arp_bell.ring();
+        let _ = self.driver.faker.offer(faker::Order::Compare);
+    }
+
+    fn dump(&self) {
+        match serde_json::to_string(&status(&self.view(), &self.config)) {
+            Ok(text) => log::info!("status: {text}"),
+            Err(error) => log::error!("cannot write the status: {error}"),
+        }
+        log::info!("thrown away so far: {}", self.driver.published.counters.text());
+    }
+}
+
+/// What the controller cannot know of its own node.
+fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) {
+    if let Some(node) = config.node(driver.me) {
+        status.name.clone_from(&node.name);
+    }
+    status.config_digest = digest;
+    status.rejected = driver.published.counters.rejected();
+}

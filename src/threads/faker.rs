@@ -1,0 +1,314 @@
+//! Thread `faker`: makes the external card have the addresses of the services that this node may serve,
+//! and no others of ours; announces them and probes for them.
+//!
+//! Owns the aliases and a raw socket. The wanted set is compared with the kernel (a lost or repeated order
+//! heals); when the lease ends, all aliases go before anything else (protocol.md, L6), without being told.
+//! Ends, and takes every alias away, when the driver has dropped its end of the mailbox.
+
+use super::driver::Told;
+use super::mailbox::{Mailbox, Received, Sender};
+use super::published::Published;
+use crate::config::{Config, Prefixed};
+use crate::controller::Input;
+use crate::os::alias::{Card, Held};
+use crate::os::packet_socket::{self, Hears, PacketSocket};
+use crate::os::{clock, frame};
+use crate::vocabulary::{Instant, LinkRole, ServiceId};
+use crate::wire::{self, ArpFrame};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Orders that may wait: a look at all services of a dead node probes each every p/2, and the faker does
+/// hundreds in that time.
+pub const ORDERS: usize = 1_024;
+
+/// What the faker is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The wanted set, the lease or the kernel's addresses have changed.
+    Compare,
+    /// Gratuitous ARP for a service that is up here.
+    Announce(ServiceId),
+    /// Does anybody answer for this service's addresses?
+    Probe(ServiceId),
+}
+
+/// The thread.
+pub struct Faker {
+    /// The external card.
+    pub card: Card,
+    /// Its name.
+    pub device: String,
+    /// Orders.
+    pub mailbox: Mailbox<Order>,
+    /// Who is told what is up.
+    pub driver: Sender<Told>,
+    /// Wanted set, lease, configuration.
+    pub published: Arc<Published>,
+}
+
+/// What the faker remembers.
+struct Work {
+    faker: Faker,
+    frames: Option<PacketSocket>,
+    /// Our addresses that were on the card when it was read last.
+    up: Vec<Held>,
+    present: Vec<ServiceId>,
+    /// The wanted set that was answered last.
+    answered: Arc<[ServiceId]>,
+    routes: BTreeSet<Ipv4Addr>,
+    next_renewal: Instant,
+    /// What could not be done and was said already, until it can.
+    troubles: BTreeMap<IpAddr, String>,
+}
+
+impl Faker {
+    /// Works until the driver is gone.
+    pub fn run(self) {
+        let mut work = Work {
+            faker: self,
+            frames: None,
+            up: Vec::new(),
+            present: Vec::new(),
+            answered: Arc::default(),
+            routes: BTreeSet::new(),
+            next_renewal: Instant::ZERO,
+            troubles: BTreeMap::new(),
+        };
+        loop {
+            let received = work.faker.mailbox.receive_until(work.next_wake());
+            let now = clock::now();
+            if work.faker.published.lease.is_over(now) && !work.up.is_empty() {
+                work.drop_all("the lease has ended");
+            }
+            match received {
+                Received::Message(Order::Compare) => work.compare(),
+                Received::Message(Order::Announce(service)) => work.announce(service),
+                Received::Message(Order::Probe(service)) => work.probe(service),
+                Received::Nothing if now >= work.next_renewal => work.renew(now),
+                Received::Nothing => {}
+                Received::Closed => return work.drop_all("the daemon ends"),
+            }
+        }
+    }
+}
+
+impl Work {
+    /// The end of the lease as far as it is known (an extension does not wake us), or the next renewal.
+    fn next_wake(&self) -> Instant {
+        let lease = &self.faker.published.lease;
+        if self.up.is_empty() && (lease.services().is_empty() || clock::now() >= lease.until()) {
+            return Instant::MAX;
+        }
+        let end = if self.up.is_empty() { Instant::MAX } else { lease.until() };
+        end.min(self.next_renewal)
+    }
+
+    /// L6: nothing else before.
+    fn drop_all(&mut self, why: &str) {
+        for held in std::mem::take(&mut self.up) {
+            if let Err(error) = self.faker.card.remove(held.address) {
+                log::error!("cannot remove {}: {error}", held.address);
+            }
+        }
+        log::info!("all service addresses are down: {why}");
+        self.refresh();
+        self.settle_routes(&BTreeSet::new());
+        self.report(&self.faker.published.config(), true);
+    }
+
+    /// Wanted against present: what is too much goes first, then what is missing comes, in one batch.
+    fn compare(&mut self) {
+        let config = self.faker.published.config();
+        let ordered = self.faker.published.lease.services();
+        let wanted = self.wanted(&config, &ordered);
+        self.refresh();
+        let mut changed = false;
+        let too_much: Vec<IpAddr> =
+            self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
+        for address in too_much {
+            changed = true;
+            let removed = self.faker.card.remove(address);
+            self.note(address, "remove", removed);
+        }
+        for (&address, &prefix) in &wanted {
+            if !self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
+                changed = true;
+                let added = self.faker.card.add(address, prefix, config.cluster.valid_lft);
+                self.note(address, "add", added);
+            }
+        }
+        if changed {
+            self.refresh();
+        }
+        let gateways = self.gateways(&config);
+        self.settle_routes(&gateways);
+        self.next_renewal = clock::now() + config.cluster.valid_lft / 8;
+        // Every new wanted set is answered, even if the kernel has it already.
+        changed |= ordered != self.answered;
+        self.answered = ordered;
+        self.report(&config, changed);
+    }
+
+    /// The addresses that shall be up now, with their prefixes.
+    fn wanted(&self, config: &Config, services: &[ServiceId]) -> BTreeMap<IpAddr, u8> {
+        if self.faker.published.lease.is_over(clock::now()) {
+            return BTreeMap::new();
+        }
+        let services = services.iter().filter_map(|&service| config.service(service));
+        let addresses = services.flat_map(|service| &service.addresses);
+        addresses.map(|&Prefixed { address, prefix }| (address, prefix)).collect()
+    }
+
+    fn refresh(&mut self) {
+        match self.faker.card.addresses() {
+            Ok(held) => self.up = held.into_iter().filter(|held| held.ours).collect(),
+            Err(error) => {
+                self.up.clear();
+                log::debug!("cannot read the addresses of {}: {error}", self.faker.device);
+            }
+        }
+    }
+
+    /// The kernel's dead man's switch is wound up again; whatever is missing comes back.
+    fn renew(&mut self, now: Instant) {
+        let config = self.faker.published.config();
+        self.next_renewal = now + config.cluster.valid_lft / 8;
+        let ordered = self.faker.published.lease.services();
+        let mut failed = self.wanted(&config, &ordered).len() != self.up.len();
+        for held in &self.up {
+            failed |= self.faker.card.renew(held, config.cluster.valid_lft).is_err();
+        }
+        if failed {
+            self.compare();
+        }
+    }
+
+    fn gateways(&self, config: &Config) -> BTreeSet<Ipv4Addr> {
+        let present = self.present_services(config);
+        present.iter().filter_map(|&service| config.service(service)?.route).collect()
+    }
+
+    fn settle_routes(&mut self, wanted: &BTreeSet<Ipv4Addr>) {
+        for &gateway in self.routes.difference(wanted) {
+            if let Err(error) = self.faker.card.remove_default_route(gateway) {
+                log::warn!("cannot remove the default route via {gateway}: {error}");
+            }
+        }
+        for &gateway in wanted {
+            // Always: the kernel may have dropped it together with an address.
+            let added = self.faker.card.add_default_route(gateway);
+            let new = !self.routes.contains(&gateway);
+            match added {
+                Ok(false) if new => {
+                    log::info!("the machine has a default route: none via {gateway} is added")
+                }
+                Err(error) if new => log::warn!("cannot add the default route via {gateway}: {error}"),
+                _ => {}
+            }
+        }
+        self.routes.clone_from(wanted);
+    }
+
+    /// Services all of whose addresses are up.
+    fn present_services(&self, config: &Config) -> Vec<ServiceId> {
+        let is_up = |address: &IpAddr| self.up.iter().any(|held| held.address == *address);
+        let services = config.services.iter();
+        services
+            .filter(|service| service.addresses.iter().all(|address| is_up(&address.address)))
+            .map(|service| service.id)
+            .collect()
+    }
+
+    fn report(&mut self, config: &Config, changed: bool) {
+        let present = self.present_services(config);
+        if changed || present != self.present {
+            self.present.clone_from(&present);
+            self.faker.driver.send(Told::Happened(Box::new(Input::Present(present))));
+        }
+    }
+
+    /// Says once what failed, and once that it is over.
+    fn note(&mut self, address: IpAddr, what: &str, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if self.troubles.remove(&address).is_some() {
+                    log::info!("{address}: {what} works again");
+                }
+            }
+            Err(error) => {
+                let text = format!("cannot {what} {address} on {}: {error}", self.faker.device);
+                if self.troubles.get(&address) != Some(&text) {
+                    log::error!("{text}");
+                    self.troubles.insert(address, text);
+                }
+            }
+        }
+    }
+
+    /// Request, then reply: some neighbours listen only to one of them.
+    fn announce(&mut self, service: ServiceId) {
+        let config = self.faker.published.config();
+        let Some(service) = config.service(service) else { return };
+        for Prefixed { address, .. } in &service.addresses {
+            let is_up = self.up.iter().any(|held| held.address == *address);
+            // The lease again, at the last moment: a late announcement would draw clients here.
+            if !is_up || self.faker.published.lease.is_over(clock::now()) {
+                continue;
+            }
+            self.send_frames(|mac| match address {
+                IpAddr::V4(v4) => vec![
+                    ArpFrame::announcement_request(mac, *v4).to_bytes().to_vec(),
+                    ArpFrame::announcement_reply(mac, *v4).to_bytes().to_vec(),
+                ],
+                IpAddr::V6(v6) => {
+                    let message = wire::unsolicited_advertisement(mac, *v6);
+                    vec![frame::icmpv6_multicast(mac, *v6, wire::ALL_NODES, &message)]
+                }
+            });
+        }
+    }
+
+    fn probe(&mut self, service: ServiceId) {
+        let config = self.faker.published.config();
+        let Some(service) = config.service(service) else { return };
+        for Prefixed { address, .. } in &service.addresses {
+            self.send_frames(|mac| match address {
+                IpAddr::V4(v4) => vec![ArpFrame::probe(mac, *v4).to_bytes().to_vec()],
+                IpAddr::V6(v6) => {
+                    let message = wire::duplicate_probe(*v6);
+                    let to = wire::solicited_node(*v6);
+                    vec![frame::icmpv6_multicast(mac, Ipv6Addr::UNSPECIFIED, to, &message)]
+                }
+            });
+        }
+    }
+
+    fn send_frames(&mut self, frames: impl FnOnce([u8; 6]) -> Vec<Vec<u8>>) {
+        if self.frames.is_none() {
+            self.frames = PacketSocket::open(&self.faker.device, Hears::Nothing).ok();
+        }
+        let Some(socket) = &self.frames else { return self.send_failed() };
+        for frame in frames(socket.mac()) {
+            if let Err(error) = socket.send(&frame) {
+                if packet_socket::card_is_gone(&error) {
+                    self.frames = None;
+                }
+                return self.send_failed();
+            }
+        }
+    }
+
+    fn send_failed(&self) {
+        self.faker.published.counters.failed.fetch_add(1, Ordering::Relaxed);
+        // Full: the next failure tells the same.
+        let role = LinkRole::External;
+        let _ = self.faker.driver.offer(Told::Happened(Box::new(Input::SendFailed { role })));
+    }
+}
+
+#[cfg(test)]
+mod tests;

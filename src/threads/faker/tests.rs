@@ -1,0 +1,187 @@
+use super::*;
+use crate::config;
+use crate::os::namespace::{run, within};
+use crate::threads::mailbox::mailbox;
+use std::time::Duration;
+
+const CONFIG: &str = "
+[cluster]
+name = test
+valid_lft = 1s
+[node a]
+priority = 1
+internal = eth1 192.168.10.1/24
+external = eth0
+[service www1]
+home = a
+address = 203.0.113.21/24, 2001:db8::21/64
+route = default via 203.0.113.1
+[service www2]
+home = a
+address = 203.0.113.22/24
+";
+
+struct Lab {
+    orders: Sender<Order>,
+    told: Mailbox<Told>,
+    published: Arc<Published>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn lab() -> Lab {
+    run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+    let parsed = config::parse("test", CONFIG.as_bytes()).expect("a right configuration");
+    let published = Arc::new(Published::new(Arc::new(parsed.config)));
+    let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
+    let (driver, told) = mailbox(64).expect("descriptors");
+    let card = Card::open("eth0").expect("descriptors");
+    let device = "eth0".to_owned();
+    let faker = Faker { card, device, mailbox: box_of_orders, driver, published: published.clone() };
+    let thread = std::thread::spawn(|| faker.run());
+    Lab { orders, told, published, thread }
+}
+
+fn service(name: &str) -> ServiceId {
+    ServiceId::of(name)
+}
+
+/// In the order of their identities, as the controller has them.
+fn both() -> Vec<ServiceId> {
+    let mut both = vec![service("www1"), service("www2")];
+    both.sort();
+    both
+}
+
+impl Lab {
+    fn serve(&self, services: &[ServiceId], lease: Duration) {
+        if self.published.lease.replace(services, clock::now() + lease) {
+            self.orders.offer(Order::Compare).expect("room");
+        }
+    }
+
+    /// What the faker says next, within 3 s.
+    fn present(&self) -> Vec<ServiceId> {
+        match self.told.receive_until(clock::now() + Duration::from_secs(3)) {
+            Received::Message(Told::Happened(input)) => match *input {
+                Input::Present(present) => present,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn end(self) {
+        drop(self.orders);
+        self.thread.join().expect("ends");
+    }
+}
+
+fn addresses() -> String {
+    run("ip -o addr show dev eth0 scope global")
+}
+
+const LONG: Duration = Duration::from_secs(100);
+
+#[test]
+fn the_wanted_set_is_what_is_there() {
+    within(|| {
+        let lab = lab();
+        run("ip addr add 203.0.113.11/24 dev eth0");
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), both());
+        let text = addresses();
+        assert!(text.contains("203.0.113.21/24") && text.contains("203.0.113.22/24"), "{text}");
+        assert!(text.contains("2001:db8::21/64") && text.contains("203.0.113.11/24"), "{text}");
+        assert!(run("ip route").contains("default via 203.0.113.1"));
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        let text = addresses();
+        assert!(!text.contains("203.0.113.21/24") && !text.contains("2001:db8::21"), "{text}");
+        assert!(!run("ip route").contains("default"));
+        lab.end();
+        let text = addresses();
+        assert!(!text.contains("203.0.113.22") && text.contains("203.0.113.11/24"), "{text}");
+    });
+}
+
+#[test]
+fn aliases_go_with_the_lease_and_come_back_with_it() {
+    within(|| {
+        let lab = lab();
+        lab.serve(&[service("www2")], Duration::from_millis(200));
+        assert_eq!(lab.present(), [service("www2")]);
+        lab.serve(&[service("www2")], Duration::from_millis(200));
+        let end = lab.published.lease.until();
+        assert_eq!(lab.present(), []);
+        assert!(clock::now() >= end && clock::now().since(end) < Duration::from_millis(100));
+        assert!(addresses().is_empty());
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        lab.end();
+    });
+}
+
+#[test]
+fn the_lifetime_is_renewed_while_the_lease_holds() {
+    within(|| {
+        let lab = lab();
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        for _ in 0..25 {
+            clock::sleep_until(clock::now() + Duration::from_millis(100));
+            assert!(addresses().contains("203.0.113.22/24"), "{}", addresses());
+        }
+        lab.end();
+    });
+}
+
+#[test]
+fn what_others_take_away_comes_back() {
+    within(|| {
+        let lab = lab();
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        run("ip addr del 203.0.113.22/24 dev eth0");
+        lab.orders.offer(Order::Compare).expect("room");
+        assert_eq!(lab.present(), [service("www2")]);
+        assert!(addresses().contains("203.0.113.22/24"));
+        lab.end();
+    });
+}
+
+#[test]
+fn an_address_of_the_machine_is_reported_as_absent() {
+    within(|| {
+        let lab = lab();
+        run("ip addr add 203.0.113.22/24 dev eth0");
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), [service("www1")]);
+        lab.end();
+        assert!(addresses().contains("203.0.113.22/24"));
+    });
+}
+
+#[test]
+fn announcements_are_heard_only_of_what_is_up() {
+    within(|| {
+        let lab = lab();
+        let ours = [Ipv4Addr::new(203, 0, 113, 21), Ipv4Addr::new(203, 0, 113, 22)];
+        let far = PacketSocket::open("far", Hears::Arp(&ours)).expect("opened");
+        lab.orders.offer(Order::Announce(service("www2"))).expect("room");
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        lab.orders.offer(Order::Probe(service("www1"))).expect("room");
+        lab.orders.offer(Order::Announce(service("www1"))).expect("room");
+        lab.orders.offer(Order::Announce(service("www2"))).expect("room");
+        lab.end();
+        let mut buffer = [0; 100];
+        let heard: Vec<_> = std::iter::from_fn(|| {
+            let length = far.receive(&mut buffer).expect("reads")?;
+            let frame = ArpFrame::parse(&buffer[..length]).expect("ARP");
+            Some((frame.operation, frame.sender_ip))
+        })
+        .collect();
+        use crate::wire::ArpOperation::{Reply, Request};
+        assert_eq!(heard, [(Request, ours[1]), (Reply, ours[1])]);
+    });
+}

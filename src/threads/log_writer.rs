@@ -1,0 +1,156 @@
+//! Thread `log`: writes lines to the standard error or to the system's log, so that no other thread ever
+//! waits for a terminal, a pipe or a socket.
+//!
+//! Whoever logs puts a line into a bounded channel; a full one drops it and counts. Ends with
+//! `LogWriter::stop`, after what was put in before.
+
+use crate::control::events::rfc3339;
+use crate::os::syslog::Syslog;
+use crate::os::{clock, sched};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use env_logger::{Builder, Target, WriteStyle};
+use log::{Level, LevelFilter};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// Lines that may wait: a burst of every node's transitions in a cluster of 64; about 100 kB.
+const LINES: usize = 1_024;
+
+/// Where the lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// Each with time and level.
+    StandardError,
+    /// Datagrams to `/dev/log`, facility daemon.
+    Syslog,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct LogWriter {
+    lines: Sender<Vec<u8>>,
+    thread: JoinHandle<()>,
+}
+
+/// `log`'s end of the channel: one `write` is one line.
+struct Pipe {
+    lines: Sender<Vec<u8>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl LogWriter {
+    /// Starts the thread and makes it the process's logger.
+    ///
+    /// # Errors
+    /// No process left; a logger is there already.
+    pub fn start(sink: Sink, level: LevelFilter) -> io::Result<Self> {
+        let (lines, waiting) = crossbeam_channel::bounded(LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let pipe = Pipe { lines: lines.clone(), dropped: dropped.clone() };
+        let thread = super::start("log", super::Urgency::Ordinary, move || match sink {
+            Sink::StandardError => drain(&waiting, &dropped, |line| io::stderr().write_all(line)),
+            Sink::Syslog => {
+                let mut syslog = Syslog::at(Path::new("/dev/log"));
+                drain(&waiting, &dropped, |line| syslog.send(line.trim_ascii_end()));
+            }
+        })?;
+        Builder::new()
+            .filter_level(level)
+            .write_style(WriteStyle::Never)
+            .target(Target::Pipe(Box::new(pipe)))
+            .format(move |line, record| match sink {
+                Sink::StandardError => {
+                    let (time, level) = (rfc3339(clock::wall()), record.level());
+                    writeln!(line, "{time} {level:5} {}", record.args())
+                }
+                Sink::Syslog => {
+                    let pid = std::process::id();
+                    writeln!(line, "<{}>diehardd[{pid}]: {}", priority(record.level()), record.args())
+                }
+            })
+            .try_init()
+            .map_err(io::Error::other)?;
+        sched::abort_on_panic(match sink {
+            Sink::StandardError => |_| {},
+            // The log thread may be the one that panicked.
+            Sink::Syslog => |text| {
+                let line = format!("<{}>diehardd[{}]: {text}", priority(Level::Error), std::process::id());
+                let _ = Syslog::at(Path::new("/dev/log")).send(line.as_bytes());
+            },
+        });
+        Ok(LogWriter { lines, thread })
+    }
+
+    /// Writes what waits, and ends.
+    pub fn stop(self) {
+        // The empty line is the end: no record has one.
+        let _ = self.lines.send(Vec::new());
+        let _ = self.thread.join();
+    }
+}
+
+/// Facility daemon (3), RFC 3164's severities.
+fn priority(level: Level) -> u8 {
+    let severity = match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    };
+    3 << 3 | severity
+}
+
+fn drain(waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64, mut write: impl FnMut(&[u8]) -> io::Result<()>) {
+    while let Ok(line) = waiting.recv() {
+        if line.is_empty() {
+            return;
+        }
+        // Nobody who could be told is left when the log itself fails.
+        let _ = write(&line);
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            log::warn!("{lost} lines of the log were lost: it was slower than what happened");
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line.to_vec()) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_log_drops_and_never_blocks() {
+        let (lines, waiting) = crossbeam_channel::bounded(2);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let mut pipe = Pipe { lines: lines.clone(), dropped: dropped.clone() };
+        for number in 0..5 {
+            writeln!(pipe, "{number}").expect("never fails");
+        }
+        assert!(dropped.load(Ordering::Relaxed) > 0);
+        let mut written = Vec::new();
+        let ender = std::thread::spawn(move || lines.send(Vec::new()));
+        drain(&waiting, &dropped, |line| {
+            written.extend(line);
+            Ok(())
+        });
+        ender.join().expect("ends").expect("taken");
+        assert!(written.starts_with(b"0"));
+        assert_eq!(dropped.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! What threads leave for each other to read: the configuration, the lease, the counters.
+//!
+//! Written by one thread each, read by many; no lock here is held over I/O.
+
+use crate::config::Config;
+use crate::control::events::EventLog;
+use crate::vocabulary::{Instant, ServiceId};
+use crate::wire::Reject;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One of each, for the whole process.
+#[derive(Debug)]
+pub struct Published {
+    /// The configuration in force; written by the driver on reload.
+    pub config: Arc<RwLock<Arc<Config>>>,
+    /// What this node may serve; written by the driver.
+    pub lease: Lease,
+    /// Written by everybody.
+    pub counters: Counters,
+    /// What happened; written by the driver, read by the control threads.
+    pub events: Arc<EventLog>,
+    /// The daemon ends: threads that a bell wakes end.
+    pub stopping: AtomicBool,
+}
+
+impl Published {
+    /// At the start: no lease.
+    pub fn new(config: Arc<Config>) -> Self {
+        Published {
+            config: Arc::new(RwLock::new(config)),
+            lease: Lease::default(),
+            counters: Counters::default(),
+            events: Arc::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().clone()
+    }
+
+    /// Is the daemon ending?
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// What this node may serve, and how long. The end is apart from the rest: the faker reads it without a
+/// lock when the time has come (L6), and an extension need not wake it.
+#[derive(Debug, Default)]
+pub struct Lease {
+    until_nanos: AtomicU64,
+    services: Mutex<Arc<[ServiceId]>>,
+    /// The faker saw the end of the lease: the next extension must wake it.
+    lapsed: AtomicBool,
+}
+
+impl Lease {
+    /// When everything goes.
+    pub fn until(&self) -> Instant {
+        Instant::from_nanos(self.until_nanos.load(Ordering::SeqCst))
+    }
+
+    /// Which services' addresses shall be up.
+    pub fn services(&self) -> Arc<[ServiceId]> {
+        self.services.lock().clone()
+    }
+
+    /// The driver's new order; true if the faker has to be woken for it.
+    pub fn replace(&self, services: &[ServiceId], until: Instant) -> bool {
+        let shorter = until < self.until();
+        if shorter {
+            self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
+        }
+        let mut wanted = self.services.lock();
+        let changed = **wanted != *services;
+        if changed {
+            *wanted = services.into();
+        }
+        drop(wanted);
+        self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
+        let lapsed = self.lapsed.swap(false, Ordering::SeqCst);
+        shorter || changed || lapsed
+    }
+
+    /// The faker's question: is the lease over? If so, the next extension wakes it.
+    pub fn is_over(&self, now: Instant) -> bool {
+        if now < self.until() {
+            return false;
+        }
+        self.lapsed.store(true, Ordering::SeqCst);
+        // An extension between the two reads did not see the mark; it is seen here.
+        now >= self.until()
+    }
+}
+
+/// What was thrown away, since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    rejected: [AtomicU64; Reject::ALL.len()],
+    /// Datagrams that found the driver's mailbox full.
+    pub unheard: AtomicU64,
+    /// Datagrams and frames that found a full mailbox on their way out, or waited there too long.
+    pub unsent: AtomicU64,
+    /// Sends that failed for a local reason.
+    pub failed: AtomicU64,
+}
+
+impl Counters {
+    /// One more datagram rejected for this reason.
+    pub fn reject(&self, reject: Reject) {
+        self.rejected[reject.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were rejected for this reason.
+    pub fn rejected_for(&self, reject: Reject) -> u64 {
+        self.rejected[reject.index()].load(Ordering::Relaxed)
+    }
+
+    /// Rejected for whatever reason.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Those that are not zero, for the log: `seal 12, replayed 1, unsent 3`.
+    pub fn text(&self) -> String {
+        let rejected = Reject::ALL.iter().map(|&reject| (reject.name(), self.rejected_for(reject)));
+        let own = [("unheard", &self.unheard), ("unsent", &self.unsent), ("failed", &self.failed)];
+        let own = own.into_iter().map(|(name, counter)| (name, counter.load(Ordering::Relaxed)));
+        let counted = rejected.chain(own).filter(|(_, count)| *count > 0);
+        let words: Vec<String> = counted.map(|(name, count)| format!("{name} {count}")).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_faker_is_woken_only_for_what_it_could_not_know() {
+        let at = Instant::from_nanos;
+        let lease = Lease::default();
+        let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
+        assert!(lease.is_over(at(1)));
+        assert!(lease.replace(&[one], at(100)), "the first");
+        assert!(!lease.replace(&[one], at(200)), "an extension");
+        assert!(lease.replace(&[one, two], at(200)), "another set");
+        assert!(lease.replace(&[one, two], at(150)), "shorter");
+        assert!(!lease.is_over(at(149)));
+        assert!(!lease.replace(&[one, two], at(300)));
+        assert!(lease.is_over(at(300)));
+        assert!(lease.replace(&[one, two], at(400)), "lapsed");
+        assert_eq!(&*lease.services(), [one, two]);
+    }
+}
