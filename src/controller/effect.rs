@@ -24,6 +24,9 @@ pub enum Effect {
         services: Vec<ServiceId>,
         /// End of the lease less its margin.
         until: Instant,
+        /// Those of them that are being handed over, with the instant at which they go by themselves,
+        /// even if this thread is late (H2).
+        ending: Vec<(ServiceId, Instant)>,
     },
     /// Gratuitous ARP, request and reply, once, for every address of this service, if it is still up.
     Announce {

@@ -77,7 +77,15 @@ struct Handover {
 /// What all services share.
 #[derive(Debug, Clone)]
 pub(super) struct Serving {
-    sent: (Vec<ServiceId>, Instant),
+    sent: Order,
+}
+
+/// The wanted set that the faker was told last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Order {
+    services: Vec<ServiceId>,
+    until: Instant,
+    ending: Vec<(ServiceId, Instant)>,
 }
 
 /// What the committed state asks of this node for one service.
@@ -119,7 +127,7 @@ impl Local {
 
 impl Serving {
     pub fn new() -> Self {
-        Serving { sent: (Vec::new(), Instant::ZERO) }
+        Serving { sent: Order::default() }
     }
 }
 
@@ -409,7 +417,7 @@ impl Controller {
             heard: false,
             had,
         });
-        if now >= handover.until && !(endless && !handover.heard) {
+        if now >= handover.until && (handover.heard || !endless) {
             if let Some(handover) = &mut local.handover {
                 handover.until = Instant::MAX;
                 handover.next_send =
@@ -445,25 +453,24 @@ impl Controller {
 
     /// The wanted set, if it differs from what was said last.
     fn serve(&mut self, _now: Instant) {
-        let mut until = self.serving_until();
-        let mut services = Vec::new();
-        for (&id, local) in &self.services {
-            if local.wanted {
-                services.push(id);
-                // Never beyond a hand-over's end, even if this thread is late.
-                if let Some(handover) = &local.handover
-                    && !self.planted(Planted::HandoverWithoutUntil)
-                {
-                    until = until.min(handover.until);
-                }
+        let endless = self.planted(Planted::HandoverWithoutUntil);
+        let wanted = self.services.iter().filter(|(_, local)| local.wanted);
+        let mut order = Order { until: self.serving_until(), ..Order::default() };
+        for (&id, local) in wanted {
+            order.services.push(id);
+            if let Some(handover) = &local.handover
+                && !endless
+            {
+                order.ending.push((id, handover.until));
             }
         }
-        if services.is_empty() {
-            until = Instant::ZERO;
+        if order.services.is_empty() {
+            order.until = Instant::ZERO;
         }
-        if self.serving.sent != (services.clone(), until) {
-            self.serving.sent = (services.clone(), until);
-            self.effects.push_back(Effect::Serve { services, until });
+        if self.serving.sent != order {
+            self.serving.sent = order.clone();
+            let Order { services, until, ending } = order;
+            self.effects.push_back(Effect::Serve { services, until, ending });
         }
     }
 

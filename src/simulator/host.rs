@@ -89,6 +89,8 @@ pub struct Faker {
     pub wanted: Vec<ServiceId>,
     /// The faker drops everything then by itself (L6).
     pub until: Instant,
+    /// Those that go sooner.
+    pub ending: Vec<(ServiceId, Instant)>,
     /// A system call is under way.
     pub busy: bool,
     /// After a call that failed: no other attempt before.
@@ -159,7 +161,9 @@ impl Process {
 
 impl Faker {
     /// What should be in the kernel at this local time.
-    pub fn desired(&self, now: Instant) -> &[ServiceId] {
-        if now < self.until { &self.wanted } else { &[] }
+    pub fn desired(&self, now: Instant) -> impl Iterator<Item = ServiceId> + Clone + '_ {
+        let ended = move |service: &ServiceId| self.ending.iter().any(|(id, at)| id == service && *at <= now);
+        let valid = now < self.until;
+        self.wanted.iter().copied().filter(move |service| valid && !ended(service))
     }
 }

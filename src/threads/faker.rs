@@ -61,6 +61,8 @@ struct Work {
     answered: Arc<[ServiceId]>,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
+    /// The next service that goes before the lease does.
+    next_ending: Instant,
     /// What could not be done and was said already, until it can.
     troubles: BTreeMap<IpAddr, String>,
 }
@@ -76,6 +78,7 @@ impl Faker {
             answered: Arc::default(),
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
+            next_ending: Instant::MAX,
             troubles: BTreeMap::new(),
         };
         loop {
@@ -88,6 +91,7 @@ impl Faker {
                 Received::Message(Order::Compare) => work.compare(),
                 Received::Message(Order::Announce(service)) => work.announce(service),
                 Received::Message(Order::Probe(service)) => work.probe(service),
+                Received::Nothing if now >= work.next_ending => work.compare(),
                 Received::Nothing if now >= work.next_renewal => work.renew(now),
                 Received::Nothing => {}
                 Received::Closed => return work.drop_all("the daemon ends"),
@@ -104,7 +108,7 @@ impl Work {
             return Instant::MAX;
         }
         let end = if self.up.is_empty() { Instant::MAX } else { lease.until() };
-        end.min(self.next_renewal)
+        end.min(self.next_renewal).min(self.next_ending)
     }
 
     /// L6: nothing else before.
@@ -146,7 +150,11 @@ impl Work {
         }
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
-        self.next_renewal = clock::now() + config.cluster.valid_lft / 8;
+        let now = clock::now();
+        self.next_renewal = now + config.cluster.valid_lft / 8;
+        let ending = self.faker.published.lease.ending();
+        self.next_ending =
+            ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);
         // Every new wanted set is answered, even if the kernel has it already.
         changed |= ordered != self.answered;
         self.answered = ordered;
@@ -158,7 +166,11 @@ impl Work {
         if self.faker.published.lease.is_over(clock::now()) {
             return BTreeMap::new();
         }
-        let services = services.iter().filter_map(|&service| config.service(service));
+        let now = clock::now();
+        let ending = self.faker.published.lease.ending();
+        let ended = |service| ending.iter().any(|&(ending, at)| ending == service && at <= now);
+        let lasting = services.iter().filter(|&&service| !ended(service));
+        let services = lasting.filter_map(|&service| config.service(service));
         let addresses = services.flat_map(|service| &service.addresses);
         addresses.map(|&Prefixed { address, prefix }| (address, prefix)).collect()
     }

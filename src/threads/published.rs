@@ -54,6 +54,8 @@ impl Published {
 pub struct Lease {
     until_nanos: AtomicU64,
     services: Mutex<Arc<[ServiceId]>>,
+    /// Those that go sooner, each at its own instant (H2).
+    ending: Mutex<Arc<[(ServiceId, Instant)]>>,
     /// The faker saw the end of the lease: the next extension must wake it.
     lapsed: AtomicBool,
 }
@@ -64,13 +66,18 @@ impl Lease {
         Instant::from_nanos(self.until_nanos.load(Ordering::SeqCst))
     }
 
-    /// Which services' addresses shall be up.
+    /// Which services' addresses shall be up, as far as the lease goes.
     pub fn services(&self) -> Arc<[ServiceId]> {
         self.services.lock().clone()
     }
 
+    /// Which of them go before the lease ends, and when.
+    pub fn ending(&self) -> Arc<[(ServiceId, Instant)]> {
+        self.ending.lock().clone()
+    }
+
     /// The driver's new order; true if the faker has to be woken for it.
-    pub fn replace(&self, services: &[ServiceId], until: Instant) -> bool {
+    pub fn replace(&self, services: &[ServiceId], until: Instant, ending: &[(ServiceId, Instant)]) -> bool {
         let shorter = until < self.until();
         if shorter {
             self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
@@ -81,6 +88,12 @@ impl Lease {
             *wanted = services.into();
         }
         drop(wanted);
+        let mut known = self.ending.lock();
+        let changed = changed || **known != *ending;
+        if changed {
+            *known = ending.into();
+        }
+        drop(known);
         self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
         let lapsed = self.lapsed.swap(false, Ordering::SeqCst);
         shorter || changed || lapsed
@@ -146,14 +159,16 @@ mod tests {
         let lease = Lease::default();
         let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
         assert!(lease.is_over(at(1)));
-        assert!(lease.replace(&[one], at(100)), "the first");
-        assert!(!lease.replace(&[one], at(200)), "an extension");
-        assert!(lease.replace(&[one, two], at(200)), "another set");
-        assert!(lease.replace(&[one, two], at(150)), "shorter");
+        assert!(lease.replace(&[one], at(100), &[]), "the first");
+        assert!(!lease.replace(&[one], at(200), &[]), "an extension");
+        assert!(lease.replace(&[one, two], at(200), &[]), "another set");
+        assert!(lease.replace(&[one, two], at(150), &[]), "shorter");
         assert!(!lease.is_over(at(149)));
-        assert!(!lease.replace(&[one, two], at(300)));
+        assert!(!lease.replace(&[one, two], at(300), &[]));
         assert!(lease.is_over(at(300)));
-        assert!(lease.replace(&[one, two], at(400)), "lapsed");
+        assert!(lease.replace(&[one, two], at(400), &[]), "lapsed");
+        assert!(lease.replace(&[one, two], at(400), &[(two, at(350))]), "one of them sooner");
         assert_eq!(&*lease.services(), [one, two]);
+        assert_eq!(&*lease.ending(), [(two, at(350))]);
     }
 }

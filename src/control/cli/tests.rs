@@ -6,6 +6,7 @@ use crate::control::scratch::Directory;
 use crate::control::status::samples::WEB3;
 use crate::controller::{NodeState, ServiceState};
 use crate::wire::Command as Order;
+use clap::Parser as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};

@@ -5,7 +5,7 @@ use crate::vocabulary::{Epoch, Incarnation, LinkRole, Term};
 const MAC: [u8; 6] = [0, 0x16, 0x3e, 0, 0, 1];
 
 fn every_event() -> Vec<(Event, &'static str)> {
-    let epoch = Epoch { term: Term { round: 3, author: WEB1 }, version: 17 };
+    let epoch = Epoch { term: Term { round: 3, author: WEB1, life: Incarnation(1) }, version: 17 };
     let incarnation = Incarnation(17);
     let (node, service, why) = (WEB2, www(2), Why::HelloOverdue);
     vec![

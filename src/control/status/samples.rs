@@ -96,7 +96,7 @@ pub fn view() -> View {
     View {
         me: WEB1,
         incarnation: Incarnation(4),
-        epoch: Epoch { term: Term { round: 3, author: WEB1 }, version: 17 },
+        epoch: Epoch { term: Term { round: 3, author: WEB1, life: Incarnation(1) }, version: 17 },
         lineage: 0xabc,
         controller: Some(WEB1),
         quorum: true,

@@ -25,7 +25,10 @@ fn hosts_with_alias(count: usize, holders: &[usize]) -> Vec<Host> {
 
 fn handover_state(version: u64, from: usize, to: usize) -> State {
     State {
-        epoch: Epoch { term: Term { round: 1, author: node_id(0) }, version },
+        epoch: Epoch {
+            term: Term { round: 1, author: node_id(0), life: crate::vocabulary::Incarnation(1) },
+            version,
+        },
         lineage: 7,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,

@@ -11,11 +11,18 @@ use crate::simulator::trace::Happening;
 use crate::vocabulary::{Instant, ServiceId};
 
 impl World {
-    pub(super) fn serve(&mut self, node: usize, services: Vec<ServiceId>, until: Instant) {
+    pub(super) fn serve(
+        &mut self,
+        node: usize,
+        services: Vec<ServiceId>,
+        until: Instant,
+        ending: Vec<(ServiceId, Instant)>,
+    ) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         let changed = process.faker.wanted != services;
         process.faker.wanted = services;
         process.faker.until = until;
+        process.faker.ending = ending;
         self.faker_alarm(node);
         // Every new set is answered, even if the kernel has it already.
         if changed && self.difference(node).is_none() {
@@ -28,7 +35,11 @@ impl World {
     fn faker_alarm(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let Some(process) = host.process.as_mut() else { return };
-        let Some(at) = host.clock.moment(process.faker.until) else { return };
+        let local = host.clock.local(self.now);
+        let faker = &process.faker;
+        let soonest = faker.ending.iter().map(|(_, at)| *at).filter(|at| *at > local).min();
+        let next = soonest.map_or(faker.until, |at| at.min(faker.until));
+        let Some(at) = host.clock.moment(next) else { return };
         let sooner = process.faker.alarm.is_none_or(|alarm| at < alarm);
         if at <= self.now || !sooner {
             return;
@@ -55,14 +66,14 @@ impl World {
         let host = &self.hosts[node];
         let faker = &host.process.as_ref()?.faker;
         let desired = faker.desired(host.clock.local(self.now));
-        let extra = host.aliases.iter().find(|alias| !desired.contains(&alias.service));
+        let extra = host.aliases.iter().find(|alias| !desired.clone().any(|wanted| wanted == alias.service));
         if let Some(alias) = extra {
             return Some((alias.service, false));
         }
         if self.now < faker.retry_at {
             return None;
         }
-        desired.iter().find(|service| !host.has(**service)).map(|service| (*service, true))
+        desired.clone().find(|service| !host.has(*service)).map(|service| (service, true))
     }
 
     /// Begins the next system call, unless one is under way.

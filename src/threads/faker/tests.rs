@@ -54,7 +54,7 @@ fn both() -> Vec<ServiceId> {
 
 impl Lab {
     fn serve(&self, services: &[ServiceId], lease: Duration) {
-        if self.published.lease.replace(services, clock::now() + lease) {
+        if self.published.lease.replace(services, clock::now() + lease, &[]) {
             self.orders.offer(Order::Compare).expect("room");
         }
     }
