@@ -110,11 +110,9 @@ impl Controller {
             }
             (Some(office), _) => {
                 // Won, but the first state never reached a majority in time: begin again later.
-                if office.term != self.epoch().term
-                    && now >= office.root_end
-                    && office.root_end > Instant::ZERO
-                {
-                    self.office = None;
+                let begun = office.term == self.epoch().term;
+                if !begun && now >= office.root_end && now >= office.won_at + self.timing.promise {
+                    self.leave_office(now, now);
                     self.candidacy = None;
                 }
             }
