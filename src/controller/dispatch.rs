@@ -21,7 +21,8 @@ impl Controller {
             let newest = self.epoch().term;
             return self.nack(now, header.from, newest, Some(header.incarnation));
         }
-        if self.is_foreign(header) {
+        let relayed = matches!(packet, Packet::Forward { .. });
+        if self.is_foreign(header) && !relayed {
             return self.on_foreign(now, header, packet);
         }
         self.heal(now, header, &packet);
@@ -168,6 +169,12 @@ impl Controller {
             return;
         }
         let inner = Header { from: origin, incarnation, epoch, ..header.clone() };
+        if let Packet::Beat { members, priority, .. } = packet {
+            if header.lineage != self.lineage() {
+                self.on_outranked(now, origin, header.lineage, (members, priority));
+            }
+            return;
+        }
         if self.is_old_life(&inner) || header.lineage != self.lineage() {
             return;
         }

@@ -241,7 +241,7 @@ impl Controller {
                 let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
                 let mine = (own, self.priority(leader), state.lineage);
                 if (members, priority, header.lineage) <= mine {
-                    return;
+                    return self.tell_outranked(header, leader, own);
                 }
                 self.boot.outranked = Some((header.from, now));
                 let report = self.report(now);
@@ -280,6 +280,36 @@ impl Controller {
                 self.tell(header.from, Packet::IpCheckAck { nonce, controller });
             }
             _ => {}
+        }
+    }
+
+    /// The weaker side may hear this node and not its controller: it is told in the controller's name, if
+    /// it is no member here.
+    fn tell_outranked(&mut self, header: &Header, leader: NodeId, members: u16) {
+        let Some(state) = &self.committed else { return };
+        let member = state.member(header.from).is_some_and(|member| member.incarnation == header.incarnation);
+        let Some(incarnation) = state.member(leader).map(|leader| leader.incarnation) else { return };
+        if member || members == 0 {
+            return;
+        }
+        let priority = self.priority(leader);
+        let beat = Packet::Beat { number: 0, members, priority };
+        let (origin, epoch, to) = (leader, self.epoch(), header.from);
+        self.tell(to, Packet::Forward { origin, incarnation, epoch, to, packet: Box::new(beat) });
+    }
+
+    /// M1 by way of a third node: the stronger lineage does not have this node.
+    pub(super) fn on_outranked(&mut self, now: Instant, by: NodeId, lineage: u64, rank: (u16, u16)) {
+        let Some(state) = &self.committed else { return };
+        if !self.is_member() {
+            return;
+        }
+        let stands = now < self.serving_until();
+        let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
+        let leader = self.controller().unwrap_or(self.me);
+        if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
+            self.event(Event::Merged { winner: by });
+            self.rejoin(now, None);
         }
     }
 
