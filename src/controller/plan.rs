@@ -290,7 +290,9 @@ impl Controller {
 
     fn plan_held(&self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
         let Some(holder) = slot.holder else {
-            return if self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
+            // No longer in the file: `plan_flags` took it from its holder, and nobody gets it again.
+            let known = self.config.service(slot.service).is_some();
+            return if known && self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
         };
         match self.holder_is(next, holder, slot.service) {
             Holder::Fine => Step::Stay,
