@@ -777,11 +777,13 @@ impl Controller {
             .map(|(_, since)| *since + delay)
             .max();
         let Some(settled) = settled else { return };
+        // Who comes in with this very version has not been seen fit yet, and waits like the others.
+        let fit = |id: &NodeId| office.notes.fit_since.contains_key(id);
+        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).filter(fit).collect();
         if now < settled {
             self.look_again(settled);
             return;
         }
-        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).collect();
         let best = imbalance(next, &self.config, &nodes, |service, node| self.may_hold(next, node, service));
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)
