@@ -215,7 +215,7 @@ impl Controller {
         self.clock = now;
         match input {
             Input::Packet { header, packet } => self.on_packet(now, &header, packet),
-            Input::Present(present) => self.on_present(now, &present),
+            Input::Present { wanted, up } => self.on_present(now, wanted, &up),
             Input::Claimed { service, mac } => self.on_claimed(now, service, mac),
             Input::Ran { service, action, token, ok } => self.on_ran(now, service, action, token, ok),
             Input::Stored { token, ok } => self.on_stored(now, token, ok),

@@ -28,7 +28,13 @@ impl Controller {
             let newest = self.promise.term;
             return self.nack(now, header.from, newest, None);
         }
-        if self.proposed.as_ref().is_some_and(|proposed| self.is_newer(proposed.epoch, state.epoch)) {
+        // What is stored here may have a majority: nothing older is stored after it. Its author's successor,
+        // or this controller in a newer term, takes it up (E3).
+        let stored = self.proposed.as_ref().map_or(Epoch::NONE, |proposed| proposed.epoch);
+        if self.is_newer(stored, state.epoch) {
+            if stored.term > term {
+                self.nack(now, header.from, stored.term, None);
+            }
             return;
         }
         self.keep_proposal(now, state);

@@ -18,7 +18,12 @@ pub enum Input {
     },
     /// The aliases that are up after the faker compared the wanted set with the kernel. Sent after every
     /// change, whoever made it, and after every new wanted set, even if nothing had to be done.
-    Present(Vec<ServiceId>),
+    Present {
+        /// The wanted set that was compared: the answer to that `Effect::Serve`.
+        wanted: Vec<ServiceId>,
+        /// What is up.
+        up: Vec<ServiceId>,
+    },
     /// Somebody outside answered a probe for one of this service's addresses, or announced it.
     Claimed {
         /// Whose address.

@@ -194,6 +194,7 @@ impl Controller {
         if self.office.is_none() && self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term < term) {
             self.candidacy = None;
         }
+        self.renew_term(now, header, term);
         let Some(known) = known else { return };
         if known < self.incarnation {
             return;
@@ -208,6 +209,22 @@ impl Controller {
         if header.lineage == self.lineage() && header.epoch > self.epoch() {
             self.rejoin(now, Some(known));
         }
+    }
+
+    /// A member has stored a proposal of a newer term, of a candidate that did not win: this controller
+    /// goes on in a term that is newer still. Its voters are bound to itself, so nothing is interrupted.
+    fn renew_term(&mut self, now: Instant, header: &Header, term: Term) {
+        let Some(office) = &self.office else { return };
+        let until = office.root_end;
+        let begun = office.term == self.epoch().term;
+        if !begun || term <= office.term || header.lineage != self.lineage() || now >= until {
+            return;
+        }
+        self.leave_office(now, until);
+        if let Some(following) = &mut self.following {
+            following.heir = Some(self.me);
+        }
+        self.promise.until = now;
     }
 
     // ── merge ───────────────────────────────────────────────────────────────────────────────────────

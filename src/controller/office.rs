@@ -422,7 +422,7 @@ impl Controller {
         let members = self.committed.as_ref().map_or(0, |state| state.members.len());
         let alone = members <= 1;
         // Who is missing may be on the other side of a cut, and lead as well: it must hear this (M1).
-        let missing = members < self.config.nodes.len();
+        let missing = members < self.config.nodes.len() || !self.suspicions.is_empty();
         let (t, p) = (self.timing.t, self.timing.p);
         let Some(office) = &mut self.office else { return };
         let regular = now >= office.next_beat;

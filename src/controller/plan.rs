@@ -108,6 +108,18 @@ impl Notes {
     fn look_again(&mut self, at: Instant) {
         self.next_look = self.next_look.min(at);
     }
+
+    /// Wishes that the state shows are done; those that nothing can come of any more, too.
+    fn forget_fulfilled(&mut self, state: &State) {
+        self.frozen = self.frozen.filter(|frozen| *frozen != state.frozen);
+        self.standby.retain(|node, standby| state.member(*node).is_some_and(|m| m.standby != *standby));
+        self.unpin.retain(|service| state.slot(*service).is_some_and(|slot| slot.pinned));
+        self.moves.retain(|service, (to, _)| {
+            let slot = state.slot(*service);
+            let waits = slot.is_some_and(|slot| slot.phase == Phase::Held && slot.holder != Some(*to));
+            waits && state.member(*to).is_some()
+        });
+    }
 }
 
 /// How a holder is.
@@ -124,6 +136,8 @@ impl Controller {
     pub(super) fn plan(&mut self, now: Instant) {
         let Some(office) = &mut self.office else { return };
         if now >= office.root_end {
+            // Nothing can be decided now; it is not forgotten.
+            self.dirty = true;
             return;
         }
         office.notes.next_look = Instant::MAX;
@@ -190,6 +204,7 @@ impl Controller {
                 notes.phases.insert(slot.service, (slot.phase, now));
             }
         }
+        notes.forget_fulfilled(current);
         let failed: Vec<(NodeId, ServiceId)> = office
             .followers
             .iter()
@@ -609,17 +624,15 @@ impl Controller {
         let config = Arc::clone(&self.config);
         let Some(office) = &mut self.office else { return };
         let notes = &mut office.notes;
+        // A wish lasts until a committed state shows it: what is planned may be replaced before.
         for (&node, &standby) in &notes.standby {
             if let Some(member) = next.members.iter_mut().find(|member| member.id == node) {
                 member.standby = standby;
             }
         }
-        notes.standby.clear();
-        next.frozen = notes.frozen.take().unwrap_or(next.frozen);
+        next.frozen = notes.frozen.unwrap_or(next.frozen);
         for slot in &mut next.table {
-            if notes.unpin.remove(&slot.service) {
-                slot.pinned = false;
-            }
+            slot.pinned &= !notes.unpin.contains(&slot.service);
         }
         next.hello_interval = config.cluster.hello_interval;
         next.probe_divisor = divisor;
@@ -717,7 +730,7 @@ impl Controller {
         if !self.says_it_holds(service, holder) {
             return None;
         }
-        let wish = self.office.as_mut().and_then(|office| office.notes.moves.remove(&service));
+        let wish = self.office.as_ref().and_then(|office| office.notes.moves.get(&service)).copied();
         if let Some((to, pinned)) = wish
             && to != holder
             && self.may_hold(next, to, service)

@@ -78,6 +78,8 @@ struct Handover {
 #[derive(Debug, Clone)]
 pub(super) struct Serving {
     sent: Order,
+    /// The wanted set that the faker answered last.
+    answered: Vec<ServiceId>,
 }
 
 /// The wanted set that the faker was told last.
@@ -127,7 +129,7 @@ impl Local {
 
 impl Serving {
     pub fn new() -> Self {
-        Serving { sent: Order::default() }
+        Serving { sent: Order::default(), answered: Vec::new() }
     }
 }
 
@@ -486,7 +488,8 @@ impl Controller {
     }
 
     /// The faker compared the wanted set with the kernel.
-    pub(super) fn on_present(&mut self, now: Instant, present: &[ServiceId]) {
+    pub(super) fn on_present(&mut self, now: Instant, wanted: Vec<ServiceId>, present: &[ServiceId]) {
+        self.serving.answered = wanted;
         for &id in present {
             self.services.entry(id).or_default();
         }
@@ -626,7 +629,8 @@ impl Controller {
 
     /// Nothing of ours is up any more.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.services.values().all(|local| !local.wanted && !local.present)
+        let settled = self.serving.answered == self.serving.sent.services;
+        settled && self.services.values().all(|local| !local.wanted && !local.present)
     }
 
     /// Services that this node declined at the committed epoch.

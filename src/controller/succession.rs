@@ -110,11 +110,9 @@ impl Controller {
             }
             (Some(office), _) => {
                 // Won, but the first state never reached a majority in time: begin again later.
-                if office.term != self.epoch().term
-                    && now >= office.root_end
-                    && office.root_end > Instant::ZERO
-                {
-                    self.office = None;
+                let begun = office.term == self.epoch().term;
+                if !begun && now >= office.root_end && now >= office.won_at + self.timing.promise {
+                    self.leave_office(now, now);
                     self.candidacy = None;
                 }
             }
@@ -221,7 +219,9 @@ impl Controller {
 
     fn may_vote(&self, now: Instant, term: Term) -> bool {
         let waited = now >= self.may_vote_at || self.planted(Planted::VoteAtOnce);
-        let free = now >= self.promise.until || self.promise.term == term || self.planted(Planted::NoPromise);
+        // The same controller in a newer term is no stranger to the promise.
+        let same = (self.promise.term.author, self.promise.term.life) == (term.author, term.life);
+        let free = now >= self.promise.until || same || self.planted(Planted::NoPromise);
         let newer = term > self.voted || (term == self.voted && self.promise.term == term);
         let rooted = self.office.as_ref().is_some_and(|office| now < office.root_end + self.margin());
         waited && free && newer && term > self.epoch().term && !rooted

@@ -11,6 +11,8 @@ use crate::wire::{Command, Phase};
 const LOOK: Nanos = 100 * MILLI;
 /// The operator says again what he wants.
 const AGAIN: Nanos = 2 * SECOND;
+/// What is not at home by then was put there by hand.
+const PINNED: Nanos = 10 * SECOND;
 /// For so many looks in a row all was well.
 const STEADY: u32 = 5;
 
@@ -41,28 +43,30 @@ pub fn settle(world: &mut World, Patience::Bound(bound): Patience) -> Option<Nan
         }
         if steady == 0 && world.now >= typed + AGAIN {
             typed = world.now;
-            undo_commands(world);
+            // A service that was moved by hand looks like one that comes home by itself: that one gets time.
+            undo_commands(world, world.now > begin + PINNED);
         }
     }
     None
 }
 
-/// What an operator left behind: frozen, standby, services moved by hand.
-fn undo_commands(world: &mut World) {
-    let Some(state) = world.checker.newest().cloned() else { return };
+/// What an operator left behind, as any node shows it: frozen, standby, services moved by hand.
+fn undo_commands(world: &mut World, failback: bool) {
     let node = world.random.below(world.hosts.len() as u64) as usize;
-    if state.frozen {
+    let host = &world.hosts[node];
+    let Some(process) = host.process.as_ref() else { return };
+    let view = process.controller.view(host.clock.local(world.now));
+    if view.frozen {
         world.command(node, Command::Thaw);
     }
-    for member in state.members.iter().filter(|member| member.standby) {
-        world.command(node, Command::Online { node: member.id });
+    for standby in view.nodes.iter().filter(|node| node.state == NodeState::Standby) {
+        world.command(node, Command::Online { node: standby.id });
     }
-    let away = |slot: &crate::wire::Slot| {
-        let home = world.config.service(slot.service).and_then(|service| service.home);
-        home.is_some() && slot.holder != home
-    };
-    let manual = world.config.cluster.failback == Failback::Manual;
-    if state.table.iter().any(|slot| away(slot) && (manual || slot.pinned)) {
+    let away = view.services.iter().any(|service| {
+        let home = world.config.service(service.id).and_then(|service| service.home);
+        home.is_some() && service.holder != home
+    });
+    if away && (failback || world.config.cluster.failback == Failback::Manual) {
         world.command(node, Command::Failback { service: None });
     }
 }

@@ -170,7 +170,9 @@ impl World {
             Event::FakerWakes { node, life } => self.alive(node, life, Self::faker_wakes),
             Event::FakerRenews { node, life } => self.alive(node, life, Self::faker_renews),
             Event::Written { node, life } => self.alive(node, life, Self::written),
-            Event::Present { node, life, services } => self.input(node, life, Input::Present(services)),
+            Event::Present { node, life, wanted, services } => {
+                self.input(node, life, Input::Present { wanted, up: services });
+            }
             Event::KernelDrops { node } => self.kernel_drops(node),
             Event::Ran { node, life, service, action, token, ok } => {
                 self.input(node, life, Input::Ran { service, action, token, ok });

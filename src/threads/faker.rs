@@ -239,7 +239,10 @@ impl Work {
         let present = self.present_services(config);
         if changed || present != self.present {
             self.present.clone_from(&present);
-            self.faker.driver.send(Told::Happened(Box::new(Input::Present(present))));
+            self.faker.driver.send(Told::Happened(Box::new(Input::Present {
+                wanted: self.answered.to_vec(),
+                up: present,
+            })));
         }
     }
 

@@ -127,7 +127,8 @@ impl World {
         let Some(process) = host.process.as_mut() else { return };
         let at = (self.now + after).max(process.faker.last_report);
         process.faker.last_report = at;
-        self.schedule_at(at, Event::Present { node, life, services });
+        let wanted = process.faker.wanted.clone();
+        self.schedule_at(at, Event::Present { node, life, wanted, services });
     }
 
     pub(super) fn faker_renews(&mut self, node: usize) {

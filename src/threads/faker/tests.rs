@@ -63,7 +63,7 @@ impl Lab {
     fn present(&self) -> Vec<ServiceId> {
         match self.told.receive_until(clock::now() + Duration::from_secs(3)) {
             Received::Message(Told::Happened(input)) => match *input {
-                Input::Present(present) => present,
+                Input::Present { up, .. } => up,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
