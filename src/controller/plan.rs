@@ -305,7 +305,9 @@ impl Controller {
 
     fn plan_held(&self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
         let Some(holder) = slot.holder else {
-            return if self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
+            // No longer in the file: `plan_flags` took it from its holder, and nobody gets it again.
+            let known = self.config.service(slot.service).is_some();
+            return if known && self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
         };
         match self.holder_is(next, holder, slot.service) {
             Holder::Fine => Step::Stay,
@@ -788,11 +790,13 @@ impl Controller {
             .map(|(_, since)| *since + delay)
             .max();
         let Some(settled) = settled else { return };
+        // Who comes in with this very version has not been seen fit yet, and waits like the others.
+        let fit = |id: &NodeId| office.notes.fit_since.contains_key(id);
+        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).filter(fit).collect();
         if now < settled {
             self.look_again(settled);
             return;
         }
-        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).collect();
         let best = imbalance(next, &self.config, &nodes, |service, node| self.may_hold(next, node, service));
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)

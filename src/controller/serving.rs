@@ -318,7 +318,18 @@ impl Controller {
 
     fn settle_none(&mut self, now: Instant, id: ServiceId) {
         let keep_look = self.may_come_here(id);
+        let slot = self.committed.as_ref().and_then(|state| state.slot(id)).copied();
+        let settled = slot.filter(|slot| self.is_member() && slot.phase == Phase::Held);
         let Some(local) = self.services.get_mut(&id) else { return };
+        // H3: the new holder was heard, and the state that says so is here sooner than the 2 ms are over
+        // in which what was already under way to this node is answered.
+        if let Some(handover) = &local.handover
+            && handover.heard
+            && now < handover.until
+            && settled.is_some_and(|slot| slot.holder == Some(handover.to))
+        {
+            return;
+        }
         local.handover = None;
         local.invited = None;
         local.declined = None;

@@ -98,6 +98,7 @@ struct Result {
     /// From the decision to the first answer, as far as the daemons tell when they decided.
     overheads: Sample,
     connections: u64,
+    again: u64,
     failed: u64,
     first_failure: Option<String>,
 }
@@ -106,6 +107,7 @@ impl Result {
     fn note_move(&mut self, outage: Duration, seen: Seen) {
         self.outages.add(outage);
         self.connections += seen.good + seen.failed;
+        self.again += seen.again;
         self.failed += seen.failed;
         self.first_failure = self.first_failure.take().or(seen.first_failure);
     }
@@ -176,6 +178,7 @@ fn measure(
             outages: Sample::default(),
             overheads: Sample::default(),
             connections: 0,
+            again: 0,
             failed: 0,
             first_failure: None,
         };

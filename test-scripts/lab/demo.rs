@@ -168,7 +168,7 @@ fn planned(
         milliseconds(outage)
     ));
     screen.say(&format!("  {}", http::curl(&stage.world, service)?));
-    let fault = nothing_lost(&seen).err();
+    let fault = nothing_lost(&seen, 1).err();
     Ok(Step { what, outage: Some(outage), connects: Some(seen), fault })
 }
 

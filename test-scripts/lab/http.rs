@@ -3,7 +3,7 @@
 use crate::interrupt;
 use crate::namespace::{Outcome, run, within};
 use crate::world::World;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,22 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// Asks the web server at `address`; what it answers: its name.
 pub fn ask(address: Ipv4Addr) -> std::io::Result<String> {
+    question(&mut TcpStream::connect_timeout(&SocketAddr::from((address, 80)), LIMIT)?)
+}
+
+/// As browsers do: a connection that was opened and then reset before the whole answer had come is opened
+/// once more, at once (RFC 9110, 9.2.2: a GET may be repeated). True: so it was.
+fn ask_as_browsers_do(address: Ipv4Addr) -> std::io::Result<(String, bool)> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, 80)), LIMIT)?;
+    match question(&mut stream) {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            Ok((ask(address)?, true))
+        }
+        answer => Ok((answer?, false)),
+    }
+}
+
+fn question(stream: &mut TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: lab\r\n\r\n")?;
     let mut answer = String::new();
@@ -50,7 +65,9 @@ pub fn curl(world: &World, service: usize) -> Outcome<String> {
 pub struct Seen {
     /// Connections with a good answer.
     pub good: u64,
-    /// Those without, and what the first of them said.
+    /// Of these, connections that were open when the address moved, and were opened again.
+    pub again: u64,
+    /// Questions without an answer, and what the first of them said.
     pub failed: u64,
     /// The first failure.
     pub first_failure: Option<String>,
@@ -101,10 +118,11 @@ fn visit(address: Ipv4Addr, stop: &AtomicBool) -> Seen {
     let mut last = None;
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) && interrupt::check().is_ok() {
-        match ask(address) {
-            Ok(server) => {
+        match ask_as_browsers_do(address) {
+            Ok((server, again)) => {
                 let now = Instant::now();
                 seen.good += 1;
+                seen.again += u64::from(again);
                 seen.longest = seen.longest.max(last.map_or(Duration::ZERO, |last| now - last));
                 last = Some(now);
                 if seen.servers.last() != Some(&server) {

@@ -20,7 +20,7 @@ pub(super) fn print_outages(options: &Options, results: &[Result]) {
         "worst",
         "median/T",
         "decision to answer",
-        "failed/connects",
+        "failed/reset/connects",
         "ratio",
     ];
     let mut lines = vec![heading.map(str::to_owned).to_vec()];
@@ -44,7 +44,7 @@ pub(super) fn print_outages(options: &Options, results: &[Result]) {
             if result.connections == 0 {
                 "-".to_owned()
             } else {
-                format!("{}/{}", result.failed, result.connections)
+                format!("{}/{}/{}", result.failed, result.again, result.connections)
             },
             ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
         ]);
@@ -86,7 +86,7 @@ pub(super) fn as_json(options: &Options, seed: u64, results: &[Result], costs: &
             "scenario": result.scenario.title(), "system": result.system.name(),
             "median_ms": result.outages.median(), "worst_ms": result.outages.worst(),
             "outages_ms": result.outages.values(), "decision_to_answer_ms": result.overheads.values(),
-            "connects": result.connections, "failed_connects": result.failed,
+            "connects": result.connections, "failed_connects": result.failed, "reset_connects": result.again,
         })
     });
     let costs = costs.iter().map(|(system, cost)| {

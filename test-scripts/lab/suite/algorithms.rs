@@ -88,7 +88,7 @@ fn return_loses_nothing(stage: &mut Stage) -> Outcome<()> {
     stage.world.restore_power(&[victim])?;
     stage.settled()?;
     let seen = visitor.finish()?;
-    nothing_lost(&seen)?;
+    nothing_lost(&seen, 1)?;
     if seen.servers.len() == 2 {
         Ok(())
     } else {
@@ -124,7 +124,7 @@ fn stop_and_start(stage: &mut Stage, index: usize) -> Outcome<()> {
     stage.served()?;
     spread(stage)?;
     for visitor in visitors {
-        nothing_lost(&visitor.finish()?)?;
+        nothing_lost(&visitor.finish()?, 1)?;
     }
     // A test machine is not quiet: the bench holds the real figure.
     let silence = stage.silence(index, start)?;
