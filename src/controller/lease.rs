@@ -179,7 +179,10 @@ impl Controller {
         self.lease.end = self.lease.end.max(from_when + remaining.min(self.timing.member));
         self.lease.term = epoch.term;
         self.lease.renewed = now;
-        self.lease.next_ask = sent + self.timing.t + self.timing.p;
+        // A grant late in the root's life is short: time for four more tries is left in any case.
+        let (t, p) = (self.timing.t, self.timing.p);
+        let latest = self.serving_until() - p * 4;
+        self.lease.next_ask = (sent + t + p).min(latest).max(now + p);
         if !self.lease.held && self.serving_until() > now {
             self.lease.held = true;
             self.event(Event::LeaseGained { epoch });
