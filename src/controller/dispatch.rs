@@ -89,7 +89,7 @@ impl Controller {
         match packet {
             Packet::Hello { nonce } => self.tell_on(from, header.link, Packet::HelloAck { nonce }),
             Packet::HelloAck { .. } => {}
-            Packet::Beat { number, .. } => self.on_beat(now, header, number),
+            Packet::Beat { number, members, .. } => self.on_beat(now, header, number, members),
             Packet::BeatAck { number, nonce, report } => {
                 self.on_beat_ack(now, header, number, nonce, report, None);
             }

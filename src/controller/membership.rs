@@ -187,6 +187,7 @@ impl Controller {
         self.store();
         self.serving_lineage = 0;
         self.dirty = true;
+        self.stirred = true;
     }
 
     pub(super) fn on_nack(&mut self, now: Instant, header: &Header, term: Term, known: Option<Incarnation>) {
@@ -236,9 +237,7 @@ impl Controller {
             Packet::Beat { number, members, priority } => {
                 let Some(state) = &self.committed else { return };
                 let leader = self.controller().unwrap_or(self.me);
-                // Who leads nobody, or follows nobody, has no weight: its members may be on the other side.
-                let stands = now < self.serving_until();
-                let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
+                let own = self.weight(now);
                 let mine = (own, self.priority(leader), state.lineage);
                 if (members, priority, header.lineage) <= mine {
                     return self.tell_outranked(header, leader, own);
@@ -283,6 +282,23 @@ impl Controller {
         }
     }
 
+    /// Members of the own state of whom nothing bad is known.
+    pub(super) fn living(&self) -> u16 {
+        u16::try_from(self.members().filter(|&member| self.is_calm(member)).count()).unwrap_or(u16::MAX)
+    }
+
+    /// What the own lineage weighs in a merge. Who leads nobody, or follows nobody, has no weight: its
+    /// members may be on the other side.
+    fn weight(&self, now: Instant) -> u16 {
+        if now >= self.serving_until() {
+            return 0;
+        }
+        match &self.following {
+            Some(following) if self.office.is_none() => following.living,
+            _ => self.living(),
+        }
+    }
+
     /// The weaker side may hear this node and not its controller: it is told in the controller's name, if
     /// it is no member here.
     fn tell_outranked(&mut self, header: &Header, leader: NodeId, members: u16) {
@@ -304,8 +320,7 @@ impl Controller {
         if !self.is_member() {
             return;
         }
-        let stands = now < self.serving_until();
-        let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
+        let own = self.weight(now);
         let leader = self.controller().unwrap_or(self.me);
         if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
             self.event(Event::Merged { winner: by });
@@ -352,9 +367,9 @@ impl Controller {
             }
             self.parting = true;
             self.release_all(now, Why::Leaving);
-            self.settle_serving(now);
         }
         self.parting = true;
+        self.stirred = true;
         self.settle_serving(now);
         let waited = now.since(since) >= self.config.cluster.stop_timeout;
         if !self.holds_nothing() || (self.scripts_run() && !waited) {
@@ -392,6 +407,7 @@ impl Controller {
         }
         self.look_for_suspects(now);
         self.dirty = true;
+        self.stirred = true;
     }
 
     // ── operators ───────────────────────────────────────────────────────────────────────────────────
