@@ -109,7 +109,7 @@ impl Controller {
             }
             Packet::RollCall { suspect, nonce, heard_us, vote, newest } => {
                 if let Some(term) = vote {
-                    self.on_vote(from, nonce, term, newest.map(|(_, state)| state));
+                    self.on_vote(now, from, nonce, term, newest.map(|(_, state)| state));
                 }
                 self.on_witness(now, from, suspect, heard_us);
             }

@@ -13,6 +13,8 @@ pub(super) struct Booting {
     pub round_seen: u32,
     /// The stranger lineage that outranks the own one (M1): its controller, when.
     outranked: Option<(NodeId, Instant)>,
+    /// When another lineage was heard last.
+    pub foreign_heard: Instant,
 }
 
 /// An operator's request on its way to the controller.
@@ -32,7 +34,7 @@ const COMMANDS: usize = 32;
 
 impl Booting {
     pub fn new(now: Instant) -> Self {
-        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None }
+        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None, foreign_heard: Instant::ZERO }
     }
 }
 
@@ -233,6 +235,7 @@ impl Controller {
     /// M1: two lineages hear each other. More members win, then the controller's priority, then the
     /// lineage's number: everybody decides the same. The losers release, then join the winner.
     pub(super) fn on_foreign(&mut self, now: Instant, header: &Header, packet: Packet) {
+        self.boot.foreign_heard = now;
         match packet {
             Packet::Beat { number, members, priority } => {
                 let Some(state) = &self.committed else { return };
@@ -272,7 +275,7 @@ impl Controller {
                 self.on_candidacy(now, header, suspect, term, nonce);
             }
             Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
-                self.on_vote(header.from, nonce, term, newest.map(|(_, state)| state));
+                self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));
             }
             Packet::IpCheck { nonce, .. } => {
                 let controller = self.controller();
