@@ -34,7 +34,13 @@ const COMMANDS: usize = 32;
 
 impl Booting {
     pub fn new(now: Instant) -> Self {
-        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None, foreign_heard: Instant::ZERO }
+        Booting {
+            next_check: now,
+            controller_seen: None,
+            round_seen: 0,
+            outranked: None,
+            foreign_heard: Instant::ZERO,
+        }
     }
 }
 
@@ -302,22 +308,19 @@ impl Controller {
         }
     }
 
-    /// The weaker side may hear this node and not its controller: it is told in the controller's name, if
-    /// it is no member here.
+    /// The weaker side's controller may hear this node and not the stronger one's: it is told in its name.
     fn tell_outranked(&mut self, header: &Header, leader: NodeId, members: u16) {
         let Some(state) = &self.committed else { return };
-        let member = state.member(header.from).is_some_and(|member| member.incarnation == header.incarnation);
         let Some(incarnation) = state.member(leader).map(|leader| leader.incarnation) else { return };
-        if member || members == 0 {
+        if members == 0 {
             return;
         }
-        let priority = self.priority(leader);
-        let beat = Packet::Beat { number: 0, members, priority };
+        let beat = Packet::Beat { number: 0, members, priority: self.priority(leader) };
         let (origin, epoch, to) = (leader, self.epoch(), header.from);
         self.tell(to, Packet::Forward { origin, incarnation, epoch, to, packet: Box::new(beat) });
     }
 
-    /// M1 by way of a third node: the stronger lineage does not have this node.
+    /// M1 by way of a third node: this controller is on the weaker side.
     pub(super) fn on_outranked(&mut self, now: Instant, by: NodeId, lineage: u64, rank: (u16, u16)) {
         let Some(state) = &self.committed else { return };
         if !self.is_member() {

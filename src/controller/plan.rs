@@ -181,7 +181,9 @@ impl Controller {
         let Some(office) = &self.office else { return };
         let moved = base.table.iter().any(|slot| {
             let old = self.committed.as_ref().and_then(|state| state.slot(slot.service));
-            old.is_some_and(|old| old.holder.is_some() && (old.holder, old.phase) != (slot.holder, slot.phase))
+            old.is_some_and(|old| {
+                old.holder.is_some() && (old.holder, old.phase) != (slot.holder, slot.phase)
+            })
         });
         if moved {
             conditions.not_before = conditions.not_before.max(office.not_before);
@@ -784,7 +786,8 @@ impl Controller {
             let ranked = loads.ranking(&self.config, service, &candidates, self.me);
             return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
         }
-        if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual {
+        if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual
+        {
             return None;
         }
         let own_home = home(&self.config, service)?;

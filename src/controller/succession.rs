@@ -255,7 +255,14 @@ impl Controller {
     }
 
     /// A vote came.
-    pub(super) fn on_vote(&mut self, now: Instant, from: NodeId, nonce: u64, term: Term, newest: Option<State>) {
+    pub(super) fn on_vote(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        term: Term,
+        newest: Option<State>,
+    ) {
         let Some(candidacy) = &mut self.candidacy else { return };
         if candidacy.term != term {
             return;
