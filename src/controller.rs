@@ -114,6 +114,8 @@ pub struct Controller {
     next_status: Instant,
     /// Something changed that `plan` may want to act upon.
     dirty: bool,
+    /// Something changed that may concern the own services.
+    stirred: bool,
 }
 
 /// To whom this node is bound, and until when.
@@ -200,6 +202,7 @@ impl Controller {
             clock: now,
             next_status: now,
             dirty: true,
+            stirred: true,
             config,
         };
         controller.may_vote_at = now + controller.timing.member + controller.margin();
@@ -213,6 +216,8 @@ impl Controller {
             return;
         }
         self.clock = now;
+        // Most packets are heartbeats and their answers, which change nothing here.
+        self.stirred |= !matches!(input, Input::Packet { .. });
         match input {
             Input::Packet { header, packet } => self.on_packet(now, &header, packet),
             Input::Present { wanted, up } => self.on_present(now, wanted, &up),
@@ -254,6 +259,7 @@ impl Controller {
             return;
         }
         self.clock = now;
+        self.stirred = true;
         // What a lost lease takes away goes first (L6).
         self.serving_tick(now);
         self.lease_tick(now);

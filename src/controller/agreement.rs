@@ -173,6 +173,7 @@ impl Controller {
         }
         self.serving_adopted(now);
         self.dirty = true;
+        self.stirred = true;
         if self.office.is_none() && epoch.term.author != self.me {
             self.follow(now, epoch);
             self.ask(now);

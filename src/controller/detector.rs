@@ -239,6 +239,7 @@ impl Controller {
         self.suspicions.insert(node, suspicion);
         self.event(Event::Suspected { node, why });
         self.dirty = true;
+        self.stirred = true;
         self.look_for_suspects(now);
         self.probe(now, node);
     }
@@ -457,6 +458,7 @@ impl Controller {
             self.ring.watch_since = now;
         }
         self.dirty = true;
+        self.stirred = true;
         self.event(Event::Cleared { node, why });
     }
 

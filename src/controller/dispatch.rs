@@ -21,7 +21,8 @@ impl Controller {
             let newest = self.epoch().term;
             return self.nack(now, header.from, newest, Some(header.incarnation));
         }
-        if self.is_foreign(header) {
+        let relayed = matches!(packet, Packet::Forward { .. });
+        if self.is_foreign(header) && !relayed {
             return self.on_foreign(now, header, packet);
         }
         self.heal(now, header, &packet);
@@ -88,7 +89,7 @@ impl Controller {
         match packet {
             Packet::Hello { nonce } => self.tell_on(from, header.link, Packet::HelloAck { nonce }),
             Packet::HelloAck { .. } => {}
-            Packet::Beat { number, .. } => self.on_beat(now, header, number),
+            Packet::Beat { number, members, .. } => self.on_beat(now, header, number, members),
             Packet::BeatAck { number, nonce, report } => {
                 self.on_beat_ack(now, header, number, nonce, report, None);
             }
@@ -108,7 +109,7 @@ impl Controller {
             }
             Packet::RollCall { suspect, nonce, heard_us, vote, newest } => {
                 if let Some(term) = vote {
-                    self.on_vote(from, nonce, term, newest.map(|(_, state)| state));
+                    self.on_vote(now, from, nonce, term, newest.map(|(_, state)| state));
                 }
                 self.on_witness(now, from, suspect, heard_us);
             }
@@ -168,6 +169,12 @@ impl Controller {
             return;
         }
         let inner = Header { from: origin, incarnation, epoch, ..header.clone() };
+        if let Packet::Beat { members, priority, .. } = packet {
+            if header.lineage != self.lineage() {
+                self.on_outranked(now, origin, header.lineage, (members, priority));
+            }
+            return;
+        }
         if self.is_old_life(&inner) || header.lineage != self.lineage() {
             return;
         }

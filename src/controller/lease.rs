@@ -11,6 +11,8 @@ pub(super) struct Following {
     pub beat_at: Instant,
     /// Number of that beat.
     pub number: u64,
+    /// How many of its members it says live: its weight in a merge (M1).
+    pub living: u16,
     /// It resigned in favour of this node.
     pub heir: Option<NodeId>,
 }
@@ -121,7 +123,7 @@ impl Controller {
     }
 
     /// L2.
-    pub(super) fn on_beat(&mut self, now: Instant, header: &Header, number: u64) {
+    pub(super) fn on_beat(&mut self, now: Instant, header: &Header, number: u64, living: u16) {
         let term = header.epoch.term;
         if term.author != header.from {
             return;
@@ -148,7 +150,7 @@ impl Controller {
                 self.promise = Promise { term, until };
             }
             self.follow(now, header.epoch);
-            self.following = Some(Following { term, beat_at: now, number, heir: None });
+            self.following = Some(Following { term, beat_at: now, number, living, heir: None });
         }
         // Behind: ask all the same; the answer is the state (L7).
         let nonce = self.request(now);
@@ -176,10 +178,14 @@ impl Controller {
         }
         let from_when = if self.planted(Planted::LeaseFromReceipt) { now } else { sent };
         self.lease.requests.retain(|(_, asked)| *asked >= sent);
+        self.stirred = true;
         self.lease.end = self.lease.end.max(from_when + remaining.min(self.timing.member));
         self.lease.term = epoch.term;
         self.lease.renewed = now;
-        self.lease.next_ask = sent + self.timing.t + self.timing.p;
+        // A grant late in the root's life is short: time for four more tries is left in any case.
+        let (t, p) = (self.timing.t, self.timing.p);
+        let latest = self.serving_until() - p * 4;
+        self.lease.next_ask = (sent + t + p).min(latest).max(now + p);
         if !self.lease.held && self.serving_until() > now {
             self.lease.held = true;
             self.event(Event::LeaseGained { epoch });
@@ -220,7 +226,7 @@ impl Controller {
     pub(super) fn follow(&mut self, now: Instant, epoch: Epoch) {
         let term = epoch.term;
         if self.following.as_ref().is_none_or(|following| following.term != term) {
-            self.following = Some(Following { term, beat_at: now, number: 0, heir: None });
+            self.following = Some(Following { term, beat_at: now, number: 0, living: 0, heir: None });
             self.event(Event::Following { controller: term.author, epoch });
         }
     }

@@ -13,6 +13,8 @@ pub(super) struct Booting {
     pub round_seen: u32,
     /// The stranger lineage that outranks the own one (M1): its controller, when.
     outranked: Option<(NodeId, Instant)>,
+    /// When another lineage was heard last.
+    pub foreign_heard: Instant,
 }
 
 /// An operator's request on its way to the controller.
@@ -32,7 +34,7 @@ const COMMANDS: usize = 32;
 
 impl Booting {
     pub fn new(now: Instant) -> Self {
-        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None }
+        Booting { next_check: now, controller_seen: None, round_seen: 0, outranked: None, foreign_heard: Instant::ZERO }
     }
 }
 
@@ -187,6 +189,7 @@ impl Controller {
         self.store();
         self.serving_lineage = 0;
         self.dirty = true;
+        self.stirred = true;
     }
 
     pub(super) fn on_nack(&mut self, now: Instant, header: &Header, term: Term, known: Option<Incarnation>) {
@@ -232,16 +235,15 @@ impl Controller {
     /// M1: two lineages hear each other. More members win, then the controller's priority, then the
     /// lineage's number: everybody decides the same. The losers release, then join the winner.
     pub(super) fn on_foreign(&mut self, now: Instant, header: &Header, packet: Packet) {
+        self.boot.foreign_heard = now;
         match packet {
             Packet::Beat { number, members, priority } => {
                 let Some(state) = &self.committed else { return };
                 let leader = self.controller().unwrap_or(self.me);
-                // Who leads nobody, or follows nobody, has no weight: its members may be on the other side.
-                let stands = now < self.serving_until();
-                let own = if stands { u16::try_from(state.members.len()).unwrap_or(u16::MAX) } else { 0 };
+                let own = self.weight(now);
                 let mine = (own, self.priority(leader), state.lineage);
                 if (members, priority, header.lineage) <= mine {
-                    return;
+                    return self.tell_outranked(header, leader, own);
                 }
                 self.boot.outranked = Some((header.from, now));
                 let report = self.report(now);
@@ -273,13 +275,59 @@ impl Controller {
                 self.on_candidacy(now, header, suspect, term, nonce);
             }
             Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
-                self.on_vote(header.from, nonce, term, newest.map(|(_, state)| state));
+                self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));
             }
             Packet::IpCheck { nonce, .. } => {
                 let controller = self.controller();
                 self.tell(header.from, Packet::IpCheckAck { nonce, controller });
             }
             _ => {}
+        }
+    }
+
+    /// Members of the own state of whom nothing bad is known.
+    pub(super) fn living(&self) -> u16 {
+        u16::try_from(self.members().filter(|&member| self.is_calm(member)).count()).unwrap_or(u16::MAX)
+    }
+
+    /// What the own lineage weighs in a merge. Who leads nobody, or follows nobody, has no weight: its
+    /// members may be on the other side.
+    fn weight(&self, now: Instant) -> u16 {
+        if now >= self.serving_until() {
+            return 0;
+        }
+        match &self.following {
+            Some(following) if self.office.is_none() => following.living,
+            _ => self.living(),
+        }
+    }
+
+    /// The weaker side may hear this node and not its controller: it is told in the controller's name, if
+    /// it is no member here.
+    fn tell_outranked(&mut self, header: &Header, leader: NodeId, members: u16) {
+        let Some(state) = &self.committed else { return };
+        let member = state.member(header.from).is_some_and(|member| member.incarnation == header.incarnation);
+        let Some(incarnation) = state.member(leader).map(|leader| leader.incarnation) else { return };
+        if member || members == 0 {
+            return;
+        }
+        let priority = self.priority(leader);
+        let beat = Packet::Beat { number: 0, members, priority };
+        let (origin, epoch, to) = (leader, self.epoch(), header.from);
+        self.tell(to, Packet::Forward { origin, incarnation, epoch, to, packet: Box::new(beat) });
+    }
+
+    /// M1 by way of a third node: the stronger lineage does not have this node.
+    pub(super) fn on_outranked(&mut self, now: Instant, by: NodeId, lineage: u64, rank: (u16, u16)) {
+        let Some(state) = &self.committed else { return };
+        if !self.is_member() {
+            return;
+        }
+        let own = self.weight(now);
+        let leader = self.controller().unwrap_or(self.me);
+        if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
+            self.event(Event::Merged { winner: by });
+            self.rejoin(now, None);
         }
     }
 
@@ -322,9 +370,9 @@ impl Controller {
             }
             self.parting = true;
             self.release_all(now, Why::Leaving);
-            self.settle_serving(now);
         }
         self.parting = true;
+        self.stirred = true;
         self.settle_serving(now);
         let waited = now.since(since) >= self.config.cluster.stop_timeout;
         if !self.holds_nothing() || (self.scripts_run() && !waited) {
@@ -362,6 +410,7 @@ impl Controller {
         }
         self.look_for_suspects(now);
         self.dirty = true;
+        self.stirred = true;
     }
 
     // ── operators ───────────────────────────────────────────────────────────────────────────────────

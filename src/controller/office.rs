@@ -149,6 +149,7 @@ impl Controller {
         if backed > office.backed {
             office.backed = backed;
             office.root_end = office.root_end.max(backed + root);
+            self.stirred = true;
             if office.quorum_lost && office.root_end > now {
                 office.quorum_lost = false;
                 self.dirty = true;
@@ -421,6 +422,7 @@ impl Controller {
         let priority = self.priority(self.me);
         let members = self.committed.as_ref().map_or(0, |state| state.members.len());
         let alone = members <= 1;
+        let living = self.living();
         // Who is missing may be on the other side of a cut, and lead as well: it must hear this (M1).
         let missing = members < self.config.nodes.len() || !self.suspicions.is_empty();
         let (t, p) = (self.timing.t, self.timing.p);
@@ -437,7 +439,7 @@ impl Controller {
         }
         office.beats.push_back((number, now));
         // Without a root it leads nobody, whatever its state says (M1).
-        let members = if now < office.root_end { u16::try_from(members).unwrap_or(u16::MAX) } else { 0 };
+        let members = if now < office.root_end { living } else { 0 };
         let links = if regular && !lost && !missing { Links::Internal } else { Links::All };
         self.send(Destination::All, links, Packet::Beat { number, members, priority });
         self.renew_root(now);
@@ -478,8 +480,10 @@ impl Controller {
             self.lease.end = self.lease.end.max(until + self.margin());
             self.lease.next_ask = now + self.timing.t;
             // Nobody leads until somebody is heard; from now on that is being waited for (E1).
-            let following = lease::Following { term: office.term, beat_at: now, number: 0, heir: None };
+            let following =
+                lease::Following { term: office.term, beat_at: now, number: 0, living: 0, heir: None };
             self.following = Some(following);
+            self.stirred = true;
             self.dirty = true;
         }
     }

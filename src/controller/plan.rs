@@ -149,6 +149,9 @@ impl Controller {
         self.take_notes(now, &current);
         let mut next = current.clone();
         let mut conditions = Conditions { not_before: now, revoked: BTreeSet::new(), events: Vec::new() };
+        if first {
+            self.inherit_waits(&current, &mut conditions);
+        }
         self.plan_table(now, &mut next, &mut conditions);
         if next == current && !first {
             self.plan_members(now, &mut next, &mut conditions);
@@ -169,6 +172,19 @@ impl Controller {
             .is_some_and(|proposal| State { epoch: next.epoch, ..proposal.state.clone() } == next);
         if !same {
             self.propose(now, next, conditions);
+        }
+    }
+
+    /// E3, E4: the inherited state may be a proposal that was never committed, with reassignments whose
+    /// leases its author was still waiting for.
+    fn inherit_waits(&self, base: &State, conditions: &mut Conditions) {
+        let Some(office) = &self.office else { return };
+        let moved = base.table.iter().any(|slot| {
+            let old = self.committed.as_ref().and_then(|state| state.slot(slot.service));
+            old.is_some_and(|old| old.holder.is_some() && (old.holder, old.phase) != (slot.holder, slot.phase))
+        });
+        if moved {
+            conditions.not_before = conditions.not_before.max(office.not_before);
         }
     }
 
@@ -694,6 +710,16 @@ impl Controller {
         }
     }
 
+    /// M1: while another lineage is heard nothing moves by itself.
+    fn merging(&mut self, now: Instant) -> bool {
+        let calm = self.boot.foreign_heard + self.timing.promise * 2;
+        let merging = self.boot.foreign_heard > Instant::ZERO && now < calm;
+        if merging {
+            self.look_again(calm);
+        }
+        merging
+    }
+
     /// Planned moves: desired holder ≠ present holder, both alive (H).
     fn plan_moves(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
         let mut loads = Loads::of(next, &self.config);
@@ -758,7 +784,7 @@ impl Controller {
             let ranked = loads.ranking(&self.config, service, &candidates, self.me);
             return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
         }
-        if next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual {
+        if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual {
             return None;
         }
         let own_home = home(&self.config, service)?;
@@ -778,7 +804,7 @@ impl Controller {
     /// P4: after a node has come back, loads differ by at most one service's weight.
     fn plan_balance(&mut self, now: Instant, next: &mut State, conditions: &mut Conditions) {
         let delay = self.config.cluster.failback_delay;
-        if next.frozen || self.config.cluster.failback == Failback::Manual {
+        if self.merging(now) || next.frozen || self.config.cluster.failback == Failback::Manual {
             return;
         }
         let Some(office) = &self.office else { return };

@@ -300,7 +300,7 @@ impl Controller {
     /// After everything that happened: every service does what the state asks, as far as it may.
     pub(super) fn settle_serving(&mut self, now: Instant) {
         self.check_lease(now);
-        if self.services.is_empty() {
+        if self.services.is_empty() || !std::mem::take(&mut self.stirred) {
             return;
         }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
@@ -775,6 +775,7 @@ impl Controller {
             && let Some(local) = self.services.get_mut(&id)
         {
             local.invited = Some(epoch);
+            self.stirred = true;
         }
     }
 
@@ -792,6 +793,7 @@ impl Controller {
             && !handover.heard
         {
             handover.heard = true;
+            self.stirred = true;
             handover.until = handover.until.min(now + HAND_OVER_STEP);
         }
     }

@@ -255,7 +255,7 @@ impl Controller {
     }
 
     /// A vote came.
-    pub(super) fn on_vote(&mut self, from: NodeId, nonce: u64, term: Term, newest: Option<State>) {
+    pub(super) fn on_vote(&mut self, now: Instant, from: NodeId, nonce: u64, term: Term, newest: Option<State>) {
         let Some(candidacy) = &mut self.candidacy else { return };
         if candidacy.term != term {
             return;
@@ -269,7 +269,9 @@ impl Controller {
             candidacy.newest = Some(state);
         }
         if let Some(office) = &mut self.office {
+            // Until the first state is committed votes take the place of beats.
             office.acknowledge(from, sent);
+            self.renew_root(now);
         }
     }
 
@@ -294,7 +296,10 @@ impl Controller {
 
     fn win(&mut self, now: Instant) {
         let Some(candidacy) = self.candidacy.clone() else { return };
-        let wait = self.timing.longest_x() + self.margin();
+        // Where promises lapsed, every lease of the old controller ends within X of that. Where they were
+        // given back (LEAVE, RESIGN), its root may have been fresh: whole leases are waited for.
+        let (longest, timing) = (self.timing.longest_x(), Timing::new(self.timing.t, 8));
+        let wait = if self.promises_were_void() { timing.member } else { longest } + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
         office.predecessor = candidacy.predecessor;
         office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
@@ -313,6 +318,15 @@ impl Controller {
         self.dirty = true;
         let epoch = Epoch { term: candidacy.term, version: 0 };
         self.event(Event::Elected { epoch });
+    }
+
+    /// The old controller released its followers before their promises lapsed.
+    fn promises_were_void(&self) -> bool {
+        let Some(following) = &self.following else { return false };
+        let controller = following.term.author;
+        following.heir.is_some()
+            || controller == self.me
+            || self.peers.get(&controller).is_some_and(|peer| peer.left.is_some())
     }
 
     /// What the new controller begins with: the newest state (holders keep what they hold), or a first one.
