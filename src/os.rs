@@ -17,6 +17,7 @@ pub mod sched;
 pub mod secret;
 pub mod storage;
 pub mod syslog;
+pub mod tcp;
 pub mod udp;
 
 #[cfg(test)]

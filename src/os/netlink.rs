@@ -1,6 +1,6 @@
 //! Netlink by hand: requests, answers, attributes. Private to `os`.
 //!
-//! Called by `alias` (requests with an acknowledgement, dumps) and `link` (multicast groups).
+//! Called by `alias` and `tcp` (requests with an acknowledgement, dumps) and `link` (multicast groups).
 
 use super::packet_socket::{attach_filter, instruction};
 use nix::sys::socket::{
@@ -16,7 +16,7 @@ const LARGEST_MESSAGE: usize = 32 << 10;
 /// How many datagrams an answer may have: a dump of more addresses than any card has.
 const MOST_DATAGRAMS: u32 = 4_096;
 
-/// A NETLINK_ROUTE socket.
+/// A netlink socket.
 #[derive(Debug)]
 pub(super) struct Netlink {
     fd: OwnedFd,
@@ -34,12 +34,12 @@ pub(super) struct Message<'a> {
 impl Netlink {
     /// A socket that hears these multicast groups (0: none).
     pub(super) fn open(groups: u32) -> io::Result<Self> {
-        let fd = socket::socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )?;
+        Netlink::open_for(SockProtocol::NetlinkRoute, groups)
+    }
+
+    /// A socket of another of the kernel's netlink services.
+    pub(super) fn open_for(service: SockProtocol, groups: u32) -> io::Result<Self> {
+        let fd = socket::socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, service)?;
         if groups != 0 && setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }

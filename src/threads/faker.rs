@@ -12,7 +12,7 @@ use crate::config::{Config, Prefixed};
 use crate::controller::Input;
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
-use crate::os::{clock, frame};
+use crate::os::{clock, frame, tcp};
 use crate::vocabulary::{Instant, LinkRole, ServiceId};
 use crate::wire::{self, ArpFrame};
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,6 +135,7 @@ impl Work {
             self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
         for address in too_much {
             changed = true;
+            self.end_connections(address);
             let removed = self.faker.card.remove(address);
             self.note(address, "remove", removed);
         }
@@ -159,6 +160,20 @@ impl Work {
         changed |= ordered != self.answered;
         self.answered = ordered;
         self.report(&config, changed);
+    }
+
+    /// H3: whoever is still connected to an address that moves away shall connect again, to its new
+    /// holder, instead of waiting for an answer that can no longer be sent. Not when the lease is over:
+    /// nothing comes before the aliases then (L6).
+    fn end_connections(&self, address: IpAddr) {
+        if self.faker.published.lease.is_over(clock::now()) {
+            return;
+        }
+        match tcp::reset_connections(address) {
+            Ok(0) => {}
+            Ok(count) => log::info!("{address} moves away: {count} connections were reset"),
+            Err(error) => log::debug!("cannot reset the connections of {address}: {error}"),
+        }
     }
 
     /// The addresses that shall be up now, with their prefixes.

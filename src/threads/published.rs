@@ -78,6 +78,8 @@ impl Lease {
 
     /// The driver's new order; true if the faker has to be woken for it.
     pub fn replace(&self, services: &[ServiceId], until: Instant, ending: &[(ServiceId, Instant)]) -> bool {
+        // That nothing is to be served does not end the lease: what goes may be taken leave of (H3).
+        let until = if services.is_empty() { self.until() } else { until };
         let shorter = until < self.until();
         if shorter {
             self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
@@ -170,5 +172,7 @@ mod tests {
         assert!(lease.replace(&[one, two], at(400), &[(two, at(350))]), "one of them sooner");
         assert_eq!(&*lease.services(), [one, two]);
         assert_eq!(&*lease.ending(), [(two, at(350))]);
+        assert!(lease.replace(&[], Instant::ZERO, &[]), "another set");
+        assert!(!lease.is_over(at(399)), "and the lease goes on");
     }
 }

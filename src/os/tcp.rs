@@ -1,0 +1,75 @@
+//! Connections to an address that is about to go: ended while their other ends can still be told.
+//!
+//! Called by the faker. A connection whose address went away hangs until its client gives up, because
+//! neither end can tell the other anything any more.
+
+use super::netlink::{Netlink, Request};
+use nix::sys::socket::SockProtocol;
+use std::io;
+use std::net::IpAddr;
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+/// What has an other end that may wait: all states but TIME_WAIT (6), CLOSE (7) and LISTEN (10).
+const CONNECTED: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+/// struct inet_diag_sockid: ports, addresses, interface, cookie.
+const IDENTITY: usize = 48;
+
+/// Resets every TCP connection of the calling thread's network whose own end is this address: the other
+/// ends learn it at once, and may connect again. How many there were.
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN, EOPNOTSUPP from a kernel without CONFIG_INET_DIAG_DESTROY.
+pub fn reset_connections(address: IpAddr) -> io::Result<usize> {
+    let mut netlink = Netlink::open_for(SockProtocol::NetlinkSockDiag, 0)?;
+    // A service that listens on [::] has its IPv4 connections in sockets of IPv6.
+    let families: &[i32] =
+        if address.is_ipv4() { &[libc::AF_INET, libc::AF_INET6] } else { &[libc::AF_INET6] };
+    let mut found: Vec<(i32, [u8; IDENTITY])> = Vec::new();
+    for &family in families {
+        let request = Request::new(SOCK_DIAG_BY_FAMILY, 0, &header(family, CONNECTED, &[0; IDENTITY]));
+        let own = own_end(family, address);
+        netlink.dump(request, |message| {
+            // struct inet_diag_msg: family, state, timer, retransmissions, identity.
+            let identity = message.content.get(4..4 + IDENTITY).and_then(|bytes| bytes.try_into().ok());
+            if let Some(identity) = identity.filter(|identity: &[u8; IDENTITY]| identity[4..20] == own) {
+                found.push((family, identity));
+            }
+        })?;
+    }
+    let mut reset = 0;
+    for (family, identity) in found {
+        match netlink.request(Request::new(SOCK_DESTROY, 0, &header(family, u32::MAX, &identity))) {
+            Ok(()) => reset += 1,
+            // It ended by itself meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(reset)
+}
+
+/// struct inet_diag_req_v2: family, protocol, extensions, padding, states, identity.
+fn header(family: i32, states: u32, identity: &[u8; IDENTITY]) -> Vec<u8> {
+    let protocol = u8::try_from(libc::IPPROTO_TCP).expect("6");
+    let mut bytes = vec![u8::try_from(family).expect("2 or 10"), protocol, 0, 0];
+    bytes.extend(states.to_ne_bytes());
+    bytes.extend(identity);
+    bytes
+}
+
+/// The address as the kernel shows it in a socket of this family.
+fn own_end(family: i32, address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) if family == libc::AF_INET => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&v4.octets());
+            bytes
+        }
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

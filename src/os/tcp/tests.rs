@@ -1,0 +1,40 @@
+use super::*;
+use crate::os::clock;
+use crate::os::namespace::{run, with_neighbour, within};
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Connects from 203.0.113.100 and waits for what comes: nothing is ever sent.
+fn end_of_a_connection(to: &str) -> ErrorKind {
+    // The listener may not be there yet.
+    let mut client = loop {
+        match TcpStream::connect(to) {
+            Ok(client) => break client,
+            Err(_) => clock::sleep_until(clock::now() + Duration::from_millis(5)),
+        }
+    };
+    client.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
+    client.read(&mut [0; 8]).expect_err("nothing was sent").kind()
+}
+
+#[test]
+fn only_connections_of_that_address_are_reset_and_their_clients_know() {
+    within(|| {
+        let clients = with_neighbour(|| {
+            run("ip addr add 203.0.113.100/24 dev eth0");
+            ["203.0.113.21:80", "203.0.113.21:81", "203.0.113.22:80"]
+                .map(|to| std::thread::spawn(move || end_of_a_connection(to)))
+                .map(|client| client.join().expect("the client ends"))
+        });
+        run("ip addr add 203.0.113.21/24 dev eth0; ip addr add 203.0.113.22/24 dev eth0");
+        let (plain, both) = (TcpListener::bind("0.0.0.0:80"), TcpListener::bind("[::]:81"));
+        let (plain, both) = (plain.expect("bound"), both.expect("bound"));
+        let _connections = [&plain, &plain, &both].map(|listener| listener.accept().expect("accepted"));
+        let address = "203.0.113.21".parse().expect("an address");
+        assert_eq!(reset_connections(address).expect("permitted"), 2);
+        assert_eq!(reset_connections(address).expect("permitted"), 0);
+        let reset = ErrorKind::ConnectionReset;
+        assert_eq!(clients.join().expect("clients"), [reset, reset, ErrorKind::WouldBlock]);
+    });
+}
