@@ -136,10 +136,11 @@ impl Controller {
     /// L3: root_end follows the acknowledgements.
     pub(super) fn renew_root(&mut self, now: Instant) {
         let Some(office) = &self.office else { return };
-        let newest = office.beats.back().map_or(office.backed, |&(_, sent)| sent);
+        // Before the first beat the requests for votes take its place; its own vote this node gives at any time.
+        let newest = office.beats.back().map_or(now, |&(_, sent)| sent);
         let acked = |node: NodeId| {
             if node == self.me {
-                return newest.max(office.followers.get(&node).map_or(Instant::ZERO, |own| own.acked));
+                return newest;
             }
             office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.acked)
         };
