@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Sent, Worker, serves};
 use super::settings::{MARGIN, P, node, service, settings};
-use crate::controller::Event;
+use crate::controller::{Event, Input};
 use crate::vocabulary::Instant;
 use crate::wire::{Command, Packet};
 use std::time::Duration;
@@ -148,6 +148,20 @@ fn s2_a_removal_waits_for_the_leases_too() {
     bench.isolate(2);
     let removed = bench.wait("the removal", 800, |bench| bench.members(0).len() == 2);
     assert!(removed >= last_lease_end(&bench, 2) + MARGIN);
+}
+
+#[test]
+fn s2_nothing_is_committed_without_a_valid_root() {
+    let mut bench = Bench::formed(3);
+    let version = bench.state(0).expect("formed").epoch;
+    // Acknowledgements of states arrive, those of beats do not.
+    bench.lose(|sent, to| to == 0 && matches!(sent.packet, Packet::BeatAck { .. }));
+    bench.run(400);
+    bench.input(0, Input::Command { id: 900, command: Command::Freeze });
+    bench.run(300);
+    assert_eq!(bench.state(0).expect("formed").epoch, version);
+    let answer = bench.machines[0].answers.iter().find(|(id, _)| *id == 900).expect("answered").1.clone();
+    assert!(answer.expect_err("refused").contains("no quorum"));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, serves};
 use super::settings::{MEMBER, node, service, settings};
+use crate::config::Quorum;
 use crate::controller::Event;
+use std::time::Duration;
 
 #[test]
 fn c1_all_start_together() {
@@ -17,6 +19,20 @@ fn c1_all_start_together() {
 }
 
 #[test]
+fn c1_own_services_first_those_of_others_after_startup_wait() {
+    let mut bench = Bench::new(settings(3));
+    bench.start(0);
+    bench.start(1);
+    let began = bench.now;
+    let wait = bench.config.cluster.startup_wait;
+    bench.wait("their own", 1800, |bench| serves(bench, 0, &[0]) && serves(bench, 1, &[1]));
+    assert!(bench.now < began + wait);
+    bench.wait("the third service", 3000, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now >= began + wait, "only after {:?}", bench.now.since(began));
+    assert!(bench.now <= began + wait + Duration::from_millis(400), "after {:?}", bench.now.since(began));
+}
+
+#[test]
 fn c1_a_home_that_comes_in_time_gets_its_service_itself() {
     let mut bench = Bench::new(settings(3));
     bench.start(0);
@@ -25,6 +41,35 @@ fn c1_a_home_that_comes_in_time_gets_its_service_itself() {
     bench.start(2);
     bench.wait("the third service", 3000, |bench| !bench.holders(service(2)).is_empty());
     assert!(serves(&bench, 2, &[2]));
+}
+
+#[test]
+fn c1_less_than_a_majority_of_the_file_founds_nothing() {
+    // (how many of three start, quorum, do they serve in the end?)
+    for (count, quorum, serve) in [
+        (1, Quorum::Majority, false),
+        (2, Quorum::Majority, true),
+        (1, Quorum::None, true),
+        (1, Quorum::Auto, true),
+    ] {
+        let mut config = settings(3);
+        config.cluster.quorum = quorum;
+        let mut bench = Bench::new(config);
+        (0..count).for_each(|at| bench.start(at));
+        bench.run(6000);
+        assert_eq!(serves(&bench, 0, &[0]), serve, "{count} of three under {quorum:?}");
+    }
+}
+
+#[test]
+fn c1_one_alone_that_may_serve_waits_startup_wait_first() {
+    let mut config = settings(2);
+    config.cluster.quorum = Quorum::None;
+    let mut bench = Bench::new(config);
+    bench.start(1);
+    let began = bench.now;
+    bench.wait("both services", 6000, |bench| serves(bench, 1, &[0, 1]));
+    assert!(bench.now >= began + bench.config.cluster.startup_wait);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::bench::{Bench, serves};
 use super::settings::{P, node, service, settings};
 use crate::config::OnConflict;
-use crate::controller::Event;
+use crate::controller::{Event, ServiceState};
 use crate::vocabulary::Instant;
 use std::time::Duration;
 
@@ -72,6 +72,20 @@ fn f1_then_sixteen_probes_in_a_row_must_be_unanswered() {
     let taker = bench.holders(service(2))[0];
     let unanswered = probes(&bench, taker, 2).into_iter().filter(|at| *at >= silent_since).count();
     assert!((16..=18).contains(&unanswered), "{unanswered} probes");
+}
+
+#[test]
+fn f2_a_stranger_who_goes_on_answering_is_never_forced_by_default() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.answer_for(service(2), Duration::from_secs(3600));
+    bench.always("the stranger's address", 20_000, |bench| bench.holders(service(2)).is_empty());
+    let blocked =
+        (0..2).filter(|&at| bench.event(at, |event| matches!(event, Event::Blocked { .. })).is_some());
+    assert_eq!(blocked.count(), 1, "whom it was assigned to says so");
+    let view = bench.controller(0).view(bench.now);
+    let seen = view.services.iter().find(|seen| seen.id == service(2)).expect("of the table");
+    assert_eq!(seen.state, ServiceState::Orphaned);
+    assert!(serves(&bench, 0, &[0]) && serves(&bench, 1, &[1]));
 }
 
 #[test]

@@ -1,14 +1,39 @@
 //! J: how a node comes in and goes out.
 
 use super::bench::{Bench, serves};
-use super::settings::{P, PATIENCE, T, node, service, settings};
-use crate::controller::{Event, Input};
+use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
+use crate::controller::{Event, Input, Why};
 use crate::vocabulary::Incarnation;
 use crate::wire::Packet;
 use std::time::Duration;
 
 fn says_boot(packet: &Packet) -> bool {
     matches!(packet, Packet::IpCheck { boot: Some(_), .. })
+}
+
+#[test]
+fn j1_a_node_that_boots_becomes_a_member_and_gets_its_service() {
+    let mut bench = Bench::new(settings(3));
+    bench.start(0);
+    bench.start(1);
+    bench.wait("a cluster of two with three services", 9000, |bench| {
+        bench.is_settled() && !bench.holders(service(2)).is_empty()
+    });
+    bench.run(500);
+    bench.forget();
+    bench.start(2);
+    let started = bench.now;
+    bench.wait("the join", 3000, |bench| bench.members(2).len() == 3);
+    assert!(bench.now >= started + MEMBER, "E5: its promises are forgotten");
+    assert!(bench.now <= started + MEMBER + T * 3, "after {:?}", bench.now.since(started));
+    let joined = Event::Joined { node: node(2), incarnation: Incarnation(1) };
+    assert!((0..2).all(|at| bench.event(at, |event| *event == joined).is_some()));
+    // Its service comes by a planned move, with nobody missing it.
+    bench.wait("service 2 at home", 4000, |bench| serves(bench, 2, &[2]));
+    let began = bench.machines[0].events.iter().filter(|(_, event)| matches!(event, Event::MoveBegan { .. }));
+    let began: Vec<&Event> = began.map(|(_, event)| event).collect();
+    let home = Event::MoveBegan { service: service(2), from: node(0), to: node(2), why: Why::Failback };
+    assert_eq!(began, [&home]);
 }
 
 #[test]
@@ -78,6 +103,17 @@ fn j2_the_controller_leaves_in_order() {
     assert!(bench.now.since(left) < PATIENCE, "nobody had to miss it: {:?}", bench.now.since(left));
     bench.always("three services", 2000, |bench| (0..3).all(|at| bench.holders(service(at)).len() == 1));
     assert_eq!(bench.members(1), [node(1), node(2)]);
+}
+
+#[test]
+fn j2_the_last_one_leaves_without_waiting_for_anybody() {
+    let mut bench = Bench::formed(3);
+    bench.kill(1);
+    bench.kill(2);
+    bench.run(1000);
+    bench.input(0, Input::Stop);
+    bench.wait("the goodbye", 3000, |bench| bench.machines[0].left.is_some());
+    assert!(bench.machines[0].aliases.is_empty());
 }
 
 #[test]

@@ -6,7 +6,12 @@ use crate::config::Failback;
 use crate::controller::{Event, Input, Why};
 use crate::vocabulary::LinkRole;
 use crate::wire::{Command, Phase};
+use std::sync::Arc;
 use std::time::Duration;
+
+fn run_to_peace(bench: &mut Bench) {
+    bench.wait("peace", 12_000, Bench::is_settled);
+}
 
 #[test]
 fn the_services_of_the_dead_are_spread() {
@@ -29,6 +34,19 @@ fn the_paper_s_rule_the_controller_takes_the_first() {
     bench.kill(2);
     bench.wait("service 2 elsewhere", 1000, |bench| !bench.holders(service(2)).is_empty());
     assert_eq!(bench.holders(service(2)), [0], "as loaded as the other, and it fakes nothing");
+}
+
+#[test]
+fn capacity_0_never_serves() {
+    let mut config = settings(3);
+    config.nodes[0].capacity = 0.0;
+    config.services.remove(0);
+    let mut bench = Bench::formed_of(config);
+    bench.kill(1);
+    bench.wait("service 1 elsewhere", 1000, |bench| serves(bench, 2, &[1, 2]));
+    bench.kill(2);
+    bench.run(2000);
+    assert!(bench.machines[0].aliases.is_empty());
 }
 
 #[test]
@@ -168,6 +186,27 @@ fn a_failed_start_sends_the_service_elsewhere_and_keeps_it_away() {
 }
 
 #[test]
+fn what_failed_everywhere_rests_until_it_is_forgotten() {
+    let mut config = settings(3);
+    config.cluster.forget = Duration::from_secs(20);
+    with_scripts(&mut config, 2);
+    let mut bench = Bench::formed_of(config);
+    bench.machines[0].scripts = Worker::Hangs;
+    bench.machines[1].scripts = Worker::Fails;
+    bench.kill(2);
+    bench.wait("the removal", 1000, |bench| bench.members(0).len() == 2 && serves(bench, 0, &[2]));
+    bench.set_scripts(0, Worker::Fails);
+    let failed = bench.wait("failure everywhere", 4000, |bench| bench.phase(0, service(2)) == Phase::Failed);
+    bench.always("rest", 15_000, |bench| bench.holders(service(2)).is_empty());
+    let tried = bench.machines[0].runs.len() + bench.machines[1].runs.len();
+    assert_eq!(tried, 2, "once on each");
+    bench.machines[0].scripts = Worker::Works;
+    bench.machines[1].scripts = Worker::Works;
+    bench.wait("another try", 9000, |bench| bench.holders(service(2)).len() == 1);
+    assert!(bench.now.since(failed) >= Duration::from_secs(18), "after {:?}", bench.now.since(failed));
+}
+
+#[test]
 fn a_cut_external_card_gives_the_services_away() {
     for at in [0, 2] {
         let mut bench = Bench::formed(3);
@@ -180,4 +219,39 @@ fn a_cut_external_card_gives_the_services_away() {
         bench.input(at, Input::Link { role: LinkRole::External, up: true });
         bench.wait("its service at home", 4000, |bench| serves(bench, at, &[at]));
     }
+}
+
+#[test]
+fn homeless_services_are_balanced_after_a_node_came_back() {
+    let mut config = settings(3);
+    config.services = (0..6).map(|at| configured_service(at, None)).collect();
+    let mut bench = Bench::formed_of(config);
+    bench.wait("an even load", 9000, |bench| (0..3).all(|at| bench.machines[at].aliases.len() == 2));
+    bench.kill(2);
+    bench.wait("three each", 2000, |bench| (0..2).all(|at| bench.machines[at].aliases.len() == 3));
+    bench.start(2);
+    bench.wait("an even load again", 9000, |bench| (0..3).all(|at| bench.machines[at].aliases.len() == 2));
+    run_to_peace(&mut bench);
+}
+
+#[test]
+fn a_reload_adds_and_removes_services() {
+    let mut bench = Bench::formed(3);
+    bench.run(3000);
+    let mut config = (*bench.config).clone();
+    config.services.remove(2);
+    config.services.push(configured_service(4, Some(node(2))));
+    config.cluster.hello_interval = Duration::from_millis(200);
+    let config = Arc::new(config);
+    for at in 0..3 {
+        bench.input(at, Input::Reload(Arc::clone(&config)));
+    }
+    bench.wait("the new service", 6000, |bench| {
+        serves(bench, 2, &[4]) && bench.holders(service(2)).is_empty()
+    });
+    bench.wait("the new table", 3000, |bench| {
+        bench.state(1).is_some_and(|state| state.table.len() == 3 && state.slot(service(2)).is_none())
+    });
+    assert_eq!(bench.controller(1).timing.t, Duration::from_millis(200));
+    assert!(serves(&bench, 0, &[0]) && serves(&bench, 1, &[1]));
 }

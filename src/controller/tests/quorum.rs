@@ -4,11 +4,39 @@ use super::bench::{Bench, serves};
 use super::settings::{node, service, settings};
 use crate::config::{Config, Quorum};
 use crate::controller::{Event, Input};
+use std::net::Ipv4Addr;
 
 fn under(nodes: usize, quorum: Quorum) -> Config {
     let mut config = settings(nodes);
     config.cluster.quorum = quorum;
     config
+}
+
+#[test]
+fn q1_a_minority_serves_only_where_half_or_fewer_may() {
+    // (nodes, quorum, with an arbiter, what the one that is cut off serves in the end)
+    let all = [0, 1, 2];
+    let table: [(usize, Quorum, bool, &[usize]); 6] = [
+        (3, Quorum::Majority, false, &[]),
+        (3, Quorum::None, false, &all),
+        (3, Quorum::Auto, false, &all),
+        (3, Quorum::Auto, true, &[]),
+        (2, Quorum::Majority, false, &[]),
+        (2, Quorum::None, false, &all[..2]),
+    ];
+    for (nodes, quorum, arbiter, expected) in table {
+        let mut config = under(nodes, quorum);
+        if arbiter {
+            config.cluster.arbiter.push(Ipv4Addr::new(10, 77, 1, 254));
+        }
+        let mut bench = Bench::formed_of(config);
+        let last = nodes - 1;
+        bench.isolate(last);
+        bench.run(6000);
+        let served: Vec<usize> =
+            (0..nodes).filter(|&at| bench.machines[last].aliases.contains(&service(at))).collect();
+        assert_eq!(served, expected, "{nodes} nodes, {quorum:?}, arbiter {arbiter}");
+    }
 }
 
 #[test]
@@ -20,6 +48,18 @@ fn q1_the_majority_goes_on_with_everything() {
     });
     assert!(serves(&bench, 1, &[1]) && serves(&bench, 2, &[2]));
     bench.wait("the removal", 300, |bench| bench.members(1) == [node(1), node(2)]);
+}
+
+#[test]
+fn q3_two_down_to_one_under_majority_stops_service() {
+    for (dead, left) in [(0, 1), (1, 0)] {
+        let mut bench = Bench::formed_of(under(2, Quorum::Majority));
+        bench.kill(dead);
+        bench.wait("the end of service", 1000, |bench| bench.machines[left].aliases.is_empty());
+        bench.always("silence", 3000, |bench| bench.machines[left].aliases.is_empty());
+        bench.start(dead);
+        bench.wait("both services", 9000, Bench::is_settled);
+    }
 }
 
 #[test]
