@@ -74,6 +74,10 @@ impl Controller {
     /// Known to be down: it said goodbye, or this node has the verdict and (where others live who can see
     /// it too) one other has it as well (D7).
     pub(super) fn is_down(&self, node: NodeId) -> bool {
+        // Before the first state it is no member, and yet alive: else who founds alone never has a root.
+        if node == self.me {
+            return false;
+        }
         let Some(member) = self.committed.as_ref().and_then(|state| state.member(node)) else {
             return !self.is_present(node);
         };

@@ -135,12 +135,12 @@ enum Holder {
 impl Controller {
     pub(super) fn plan(&mut self, now: Instant) {
         let Some(office) = &mut self.office else { return };
+        office.notes.next_look = Instant::MAX;
         if now >= office.root_end {
             // Nothing can be decided now; it is not forgotten.
             self.dirty = true;
             return;
         }
-        office.notes.next_look = Instant::MAX;
         if office.term == self.committed.as_ref().map_or(NO_TERM, |state| state.epoch.term) {
             office.notes.base = None;
         }
@@ -216,6 +216,9 @@ impl Controller {
         }
         notes.fit_since.retain(|node, _| current.member(*node).is_some());
         notes.failures.retain(|_, failed| now.since(*failed) < forget);
+        if let Some(first) = notes.failures.values().min() {
+            notes.look_again(*first + forget);
+        }
         for slot in &current.table {
             let known = notes.phases.get(&slot.service).map(|(phase, _)| *phase);
             if known != Some(slot.phase) {
@@ -321,7 +324,9 @@ impl Controller {
         self.place(now, next, &homeless, conditions);
     }
 
-    fn plan_held(&self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
+    fn plan_held(&mut self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
+        // When others may be placed, and when who was never heard counts as lost (C1).
+        self.look_again(self.started + self.config.cluster.startup_wait);
         let Some(holder) = slot.holder else {
             // No longer in the file: `plan_flags` took it from its holder, and nobody gets it again.
             let known = self.config.service(slot.service).is_some();
@@ -421,8 +426,10 @@ impl Controller {
         now.since(since.unwrap_or(now))
     }
 
+    /// What is due already has just been looked at: to look again at once would never end.
     fn look_again(&mut self, at: Instant) {
-        if let Some(office) = &mut self.office {
+        let now = self.clock;
+        if let Some(office) = self.office.as_mut().filter(|_| at > now) {
             office.notes.look_again(at);
         }
     }
@@ -640,6 +647,9 @@ impl Controller {
     fn plan_flags(&mut self, next: &mut State) {
         let divisor = self.probe_divisor(next);
         let config = Arc::clone(&self.config);
+        let me = self.me;
+        let mine = |(_, local): &(&ServiceId, &serving::Local)| local.wanted || local.present;
+        let own: Vec<ServiceId> = self.services.iter().filter(mine).map(|(&id, _)| id).collect();
         let Some(office) = &mut self.office else { return };
         let notes = &mut office.notes;
         // A wish lasts until a committed state shows it: what is planned may be replaced before.
@@ -662,13 +672,12 @@ impl Controller {
         }
         // A service that is no longer in the file: first nobody holds it, then it goes.
         let epoch = self.committed.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let others: Vec<NodeId> =
+            next.members.iter().map(|member| member.id).filter(|&id| id != me).collect();
         let held = |service: ServiceId| {
-            office.followers.values().any(|follower| {
-                follower
-                    .report
-                    .as_ref()
-                    .is_none_or(|(at, report)| *at != epoch || report.holding.contains(&service))
-            })
+            let mut reports = others.iter().map(|&id| office.report_at(id, epoch));
+            let told = reports.any(|report| report.is_none_or(|report| report.holding.contains(&service)));
+            told || own.contains(&service)
         };
         let unheld = |slot: &Slot| {
             config.service(slot.service).is_some() || slot.holder.is_some() || held(slot.service)

@@ -60,6 +60,8 @@ struct Look {
     answered: u16,
     /// Latched: one answer, ever, blocks at least until then.
     blocked_until: Option<Instant>,
+    /// People know that it is blocked.
+    told: bool,
 }
 
 /// H2, this node's side as the old holder.
@@ -164,7 +166,8 @@ impl Controller {
                 }
             }
             if let Some(handover) = &local.handover {
-                next = next.min(handover.next_send).min(handover.until);
+                let sends = !handover.heard && handover.had;
+                next = next.min(handover.until).min(if sends { handover.next_send } else { Instant::MAX });
             }
             if local.present
                 && let Some(&due) = local.announcements.front()
@@ -657,6 +660,7 @@ impl Controller {
                     next: now,
                     answered: 0,
                     blocked_until: None,
+                    told: false,
                 });
             }
         }
@@ -744,10 +748,10 @@ impl Controller {
         if let Some(look) = &mut local.look {
             look.answered |= 1;
             let until = look.since.max(contact) + life + KERNEL_GRACE;
-            let first = look.blocked_until.is_none();
             look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
             local.stranger = Some(mac);
-            if first && duty == Duty::Hold {
+            // Told when it is this node's to hold, even if the look began before (F2).
+            if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {
                 self.event(Event::Blocked { service: id, mac });
             }
             return;

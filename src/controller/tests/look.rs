@@ -1,0 +1,125 @@
+//! F: look before you take.
+
+use super::bench::{Bench, serves};
+use super::settings::{P, node, service, settings};
+use crate::config::OnConflict;
+use crate::controller::{Event, ServiceState};
+use crate::vocabulary::Instant;
+use std::time::Duration;
+
+const GRACE: Duration = Duration::from_millis(100);
+const VALID_LFT: Duration = Duration::from_secs(2);
+
+/// A cluster whose node 2 has just died, and the last moment at which node 0 heard it.
+fn bereaved(on_conflict: OnConflict) -> (Bench, Instant) {
+    let mut config = settings(3);
+    config.cluster.on_conflict = on_conflict;
+    config.cluster.failback_delay = Duration::from_secs(60);
+    let mut bench = Bench::formed_of(config);
+    bench.run(200);
+    bench.kill(2);
+    let heard = [0, 1].map(|at| bench.controller(at).heard(node(2)));
+    (bench, heard[0].max(heard[1]))
+}
+
+fn probes(bench: &Bench, at: usize, index: usize) -> Vec<Instant> {
+    let probes = bench.machines[at].probes.iter().filter(|(_, probed)| *probed == service(index));
+    probes.map(|(when, _)| *when).collect()
+}
+
+#[test]
+fn f1_nobody_takes_before_the_probes_are_out_and_unanswered() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.wait("service 2 elsewhere", 800, |bench| !bench.holders(service(2)).is_empty());
+    let taker = bench.holders(service(2))[0];
+    let before: Vec<Instant> = probes(&bench, taker, 2);
+    assert!(before.len() >= 8, "{} probes", before.len());
+    assert!(before.windows(2).all(|pair| pair[1].since(pair[0]) == P / 2), "every p/2");
+}
+
+#[test]
+fn f1_the_look_starts_with_the_suspicion() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.wait("service 2 elsewhere", 800, |bench| !bench.holders(service(2)).is_empty());
+    let taker = bench.holders(service(2))[0];
+    let doubted = [0, 1].map(|at| {
+        bench.event(at, |event| matches!(event, Event::Suspected { .. })).expect("both suspect it")
+    });
+    let first = probes(&bench, taker, 2)[0];
+    assert!(first <= doubted[0].max(doubted[1]), "it costs no time of its own");
+}
+
+#[test]
+fn f1_one_answer_latches_until_the_old_kernel_must_have_dropped_the_address() {
+    let (mut bench, heard) = bereaved(OnConflict::Wait);
+    // One answer, or two: then silence.
+    bench.wait("the first probe", 400, |bench| (0..2).any(|at| !probes(bench, at, 2).is_empty()));
+    bench.answer_for(service(2), P);
+    let end = heard + VALID_LFT + GRACE;
+    let millis = end.since(bench.now).as_millis() as u64 - 1;
+    bench.always("the latch", millis, |bench| bench.holders(service(2)).is_empty());
+    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now >= end, "{:?} too early", end.since(bench.now));
+    assert!(bench.now <= end + P * 10, "and {:?} late", bench.now.since(end));
+}
+
+#[test]
+fn f1_then_sixteen_probes_in_a_row_must_be_unanswered() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.answer_for(service(2), Duration::from_millis(3500));
+    let silent_since = bench.now + Duration::from_millis(3500);
+    bench.wait("service 2 elsewhere", 5000, |bench| !bench.holders(service(2)).is_empty());
+    let taker = bench.holders(service(2))[0];
+    let unanswered = probes(&bench, taker, 2).into_iter().filter(|at| *at >= silent_since).count();
+    assert!((16..=18).contains(&unanswered), "{unanswered} probes");
+}
+
+#[test]
+fn f2_a_stranger_who_goes_on_answering_is_never_forced_by_default() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.answer_for(service(2), Duration::from_secs(3600));
+    bench.always("the stranger's address", 20_000, |bench| bench.holders(service(2)).is_empty());
+    let blocked =
+        (0..2).filter(|&at| bench.event(at, |event| matches!(event, Event::Blocked { .. })).is_some());
+    assert_eq!(blocked.count(), 1, "whom it was assigned to says so");
+    let view = bench.controller(0).view(bench.now);
+    let seen = view.services.iter().find(|seen| seen.id == service(2)).expect("of the table");
+    assert_eq!(seen.state, ServiceState::Orphaned);
+    assert!(serves(&bench, 0, &[0]) && serves(&bench, 1, &[1]));
+}
+
+#[test]
+fn f2_on_conflict_force_takes_it_after_the_latch() {
+    let (mut bench, heard) = bereaved(OnConflict::Force);
+    bench.answer_for(service(2), Duration::from_secs(3600));
+    bench.wait("service 2 elsewhere", 4000, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now >= heard + VALID_LFT);
+}
+
+#[test]
+fn a_rival_is_answered_at_most_every_ten_seconds() {
+    let mut bench = Bench::formed(3);
+    let claimed = || crate::controller::Input::Claimed { service: service(1), mac: [2, 0, 0, 0, 0, 7] };
+    let first = bench.now;
+    // (seconds after the first claim, announced until then)
+    for (second, expected) in [(0, 1), (4, 1), (9, 1), (11, 2)] {
+        bench.run_to(first + Duration::from_secs(second));
+        bench.input(1, claimed());
+        let events = bench.machines[1].events.iter();
+        let rivals = events.filter(|(_, event)| matches!(event, Event::Rival { .. })).count();
+        assert_eq!(rivals, expected, "{second} s");
+    }
+    assert!(serves(&bench, 1, &[1]), "RFC 5227 2.4: it defends, it does not yield");
+}
+
+#[test]
+fn what_is_taken_is_announced_at_once_and_again_after_more_than_a_second() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.wait("service 2 elsewhere", 800, |bench| !bench.holders(service(2)).is_empty());
+    let taken = bench.now;
+    let taker = bench.holders(service(2))[0];
+    bench.run(6000);
+    let told = bench.machines[taker].announced.iter().filter(|(_, told)| *told == service(2));
+    let after: Vec<u128> = told.map(|(when, _)| when.since(taken).as_millis()).collect();
+    assert_eq!(after, [0, 1100, 2200, 5000]);
+}

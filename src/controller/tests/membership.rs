@@ -1,0 +1,215 @@
+//! J: how a node comes in and goes out.
+
+use super::bench::{Bench, serves};
+use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
+use crate::controller::{Event, Input, Why};
+use crate::vocabulary::Incarnation;
+use crate::wire::Packet;
+use std::time::Duration;
+
+fn says_boot(packet: &Packet) -> bool {
+    matches!(packet, Packet::IpCheck { boot: Some(_), .. })
+}
+
+#[test]
+fn j1_a_node_that_boots_becomes_a_member_and_gets_its_service() {
+    let mut bench = Bench::new(settings(3));
+    bench.start(0);
+    bench.start(1);
+    bench.wait("a cluster of two with three services", 9000, |bench| {
+        bench.is_settled() && !bench.holders(service(2)).is_empty()
+    });
+    bench.run(500);
+    bench.forget();
+    bench.start(2);
+    let started = bench.now;
+    bench.wait("the join", 3000, |bench| bench.members(2).len() == 3);
+    assert!(bench.now >= started + MEMBER, "E5: its promises are forgotten");
+    assert!(bench.now <= started + MEMBER + T * 3, "after {:?}", bench.now.since(started));
+    let joined = Event::Joined { node: node(2), incarnation: Incarnation(1) };
+    assert!((0..2).all(|at| bench.event(at, |event| *event == joined).is_some()));
+    // Its service comes by a planned move, with nobody missing it.
+    bench.wait("service 2 at home", 4000, |bench| serves(bench, 2, &[2]));
+    let began = bench.machines[0].events.iter().filter(|(_, event)| matches!(event, Event::MoveBegan { .. }));
+    let began: Vec<&Event> = began.map(|(_, event)| event).collect();
+    let home = Event::MoveBegan { service: service(2), from: node(0), to: node(2), why: Why::Failback };
+    assert_eq!(began, [&home]);
+}
+
+#[test]
+fn j1_new_neighbours_introduce_themselves_and_suspect_nobody() {
+    let mut bench = Bench::new(settings(3));
+    bench.start(0);
+    bench.start(1);
+    bench.wait("a cluster of two", 9000, Bench::is_settled);
+    bench.forget();
+    bench.start(2);
+    bench.wait("the join", 3000, |bench| bench.members(2).len() == 3);
+    bench.run(1000);
+    assert!(bench.packet(2, |packet| *packet == Packet::IAmLeft).is_some());
+    assert!(bench.packet(2, |packet| *packet == Packet::IAmRight).is_some());
+    assert!(bench.packet(1, |packet| *packet == Packet::IAmLeft).is_some(), "its right is node 2 now");
+    for at in 0..3 {
+        assert!(bench.event(at, |event| matches!(event, Event::Suspected { .. })).is_none(), "node {at}");
+    }
+}
+
+#[test]
+fn j1_a_node_restarted_at_once_is_a_member_again_and_its_service_is_not_lost() {
+    let mut bench = Bench::formed(3);
+    bench.kill(2);
+    bench.run(20);
+    bench.start(2);
+    bench.wait("its second life", 3000, |bench| {
+        bench.state(2).and_then(|state| state.member(node(2))).map(|member| member.incarnation)
+            == Some(Incarnation(2))
+    });
+    bench.wait("peace", 6000, |bench| bench.is_settled() && serves(bench, 2, &[2]));
+}
+
+#[test]
+fn j2_a_member_leaves_in_order() {
+    let mut bench = Bench::formed(3);
+    bench.input(2, Input::Stop);
+    // Handed over first: nobody misses it.
+    bench.wait("the goodbye", 3000, |bench| {
+        assert!(!bench.holders(service(2)).is_empty(), "a gap");
+        bench.machines[2].left.is_some()
+    });
+    let left = bench.now;
+    assert!(bench.machines[2].aliases.is_empty());
+    bench.wait("the removal", 100, |bench| bench.members(0).len() == 2);
+    assert!(bench.now.since(left) < P, "no lease is waited for: {:?}", bench.now.since(left));
+    bench.run(1);
+    for at in 0..2 {
+        assert!(bench.event(at, |event| matches!(event, Event::Suspected { .. })).is_none());
+        assert!(bench.event(at, |event| *event == Event::Left { node: node(2) }).is_some());
+    }
+    assert_eq!(bench.count(2, |packet| matches!(packet, Packet::Leave { .. })), 3);
+}
+
+#[test]
+fn j2_the_controller_leaves_in_order() {
+    let mut bench = Bench::formed(3);
+    bench.input(0, Input::Stop);
+    bench.wait("the goodbye", 3000, |bench| {
+        assert!((0..3).all(|at| !bench.holders(service(at)).is_empty()), "a gap");
+        bench.machines[0].left.is_some()
+    });
+    let left = bench.now;
+    bench.wait("the next one", 500, |bench| {
+        bench.event(1, |event| matches!(event, Event::Elected { .. })).is_some()
+    });
+    assert!(bench.now.since(left) < PATIENCE, "nobody had to miss it: {:?}", bench.now.since(left));
+    bench.always("three services", 2000, |bench| (0..3).all(|at| bench.holders(service(at)).len() == 1));
+    assert_eq!(bench.members(1), [node(1), node(2)]);
+}
+
+#[test]
+fn j2_the_last_one_leaves_without_waiting_for_anybody() {
+    let mut bench = Bench::formed(3);
+    bench.kill(1);
+    bench.kill(2);
+    bench.run(1000);
+    bench.input(0, Input::Stop);
+    bench.wait("the goodbye", 3000, |bench| bench.machines[0].left.is_some());
+    assert!(bench.machines[0].aliases.is_empty());
+}
+
+#[test]
+fn j2_the_goodbye_of_another_life_counts_for_nothing() {
+    let mut bench = Bench::formed(3);
+    let life = bench.state(0).expect("formed").members[2].incarnation;
+    for other in [life.0 - 1, life.0 + 1] {
+        bench.inject(2, 0, Packet::Leave { incarnation: Incarnation(other) });
+        bench.run(300);
+        assert_eq!(bench.members(0).len(), 3, "life {other}");
+    }
+}
+
+#[test]
+fn j2_a_goodbye_of_the_guardian_frees_the_services_at_once() {
+    let mut bench = Bench::formed(3);
+    let header = bench.header(2);
+    let incarnation = header.incarnation;
+    bench.kill(2);
+    let died = bench.now;
+    bench.inject_with(0, header.clone(), Packet::Leave { incarnation });
+    bench.inject_with(1, header, Packet::Leave { incarnation });
+    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now.since(died) < P, "after {:?}", bench.now.since(died));
+}
+
+#[test]
+fn j3_who_was_removed_comes_back_as_a_new_life() {
+    let mut bench = Bench::formed(3);
+    let life = bench.state(0).expect("formed").members[2].incarnation;
+    bench.isolate(2);
+    bench.wait("the removal", 1000, |bench| bench.members(0).len() == 2);
+    bench.forget();
+    bench.heal();
+    bench.wait("a new life", 2000, |bench| {
+        bench.event(2, |event| matches!(event, Event::Reborn { .. })).is_some()
+    });
+    let nacked = |at: usize| bench.packet(at, |packet| matches!(packet, Packet::Nack { known: Some(_), .. }));
+    assert!(nacked(0).or(nacked(1)).is_some());
+    // Released before the first word of the new life.
+    let reborn = bench.event(2, |event| matches!(event, Event::Reborn { .. })).expect("waited for");
+    assert!(bench.machines[2].aliases.is_empty());
+    bench.wait("the join", 3000, |bench| bench.members(0).len() == 3);
+    let word = bench.packet(2, says_boot).expect("J1").at;
+    assert!(word >= reborn);
+    let again = bench.state(0).expect("joined").member(node(2)).expect("a member").incarnation;
+    assert_eq!(again, Incarnation(life.0 + 1));
+    bench.wait("peace", 6000, |bench| bench.is_settled() && serves(bench, 2, &[2]));
+}
+
+#[test]
+fn j3_a_nack_that_is_no_news_changes_nothing() {
+    let mut bench = Bench::formed(3);
+    let header = bench.header(0);
+    let life = bench.state(0).expect("formed").members[1].incarnation;
+    let term = header.epoch.term;
+    let mut newer = header.clone();
+    newer.epoch.version += 1;
+    // (at which epoch, which life is down, is it reborn?)
+    let table = [
+        (header.clone(), Some(life), false),
+        (newer.clone(), Some(Incarnation(life.0 - 1)), false),
+        (newer.clone(), None, false),
+        (newer, Some(life), true),
+    ];
+    for (header, known, reborn) in table {
+        bench.forget();
+        bench.inject_with(1, header.clone(), Packet::Nack { term, known });
+        let is = bench.event(1, |event| matches!(event, Event::Reborn { .. })).is_some();
+        assert_eq!(is, reborn, "{known:?} at {}", header.epoch);
+    }
+}
+
+#[test]
+fn j3_a_packet_of_an_earlier_life_is_answered_with_the_newest() {
+    let mut bench = Bench::formed(3);
+    let mut header = bench.header(1);
+    header.incarnation = Incarnation(header.incarnation.0 - 1);
+    let heard = bench.controller(0).heard(node(1));
+    bench.run(30);
+    bench.forget();
+    bench.inject_with(0, header, Packet::Hello { nonce: 1 });
+    assert!(bench.packet(0, |packet| matches!(packet, Packet::HelloAck { nonce: 1 })).is_none());
+    let told = bench.packet(0, |packet| matches!(packet, Packet::Nack { .. })).expect("NACK");
+    let Packet::Nack { known, .. } = told.packet else { unreachable!("a NACK") };
+    assert_eq!(known, Some(Incarnation(1)));
+    assert!(bench.controller(0).heard(node(1)) <= heard + Duration::from_millis(30), "no sign of life");
+}
+
+#[test]
+fn a_state_that_a_neighbour_missed_comes_with_the_next_hello() {
+    let mut bench = Bench::formed(3);
+    bench.lose(|sent, to| to == 2 && matches!(sent.packet, Packet::State { .. }));
+    assert_eq!(bench.command(0, crate::wire::Command::Freeze), Ok(()));
+    bench.wait("the others", 200, |bench| bench.state(1).is_some_and(|state| state.frozen));
+    assert!(!bench.state(2).expect("formed").frozen);
+    bench.heal();
+    bench.wait("node 2", T.as_millis() as u64 + 5, |bench| bench.state(2).is_some_and(|state| state.frozen));
+}

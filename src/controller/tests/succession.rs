@@ -1,0 +1,217 @@
+//! E: who becomes controller when there is none.
+
+use super::bench::{Bench, Sent};
+use super::settings::{MARGIN, MEMBER, P, PROMISE, X, node, service, settings};
+use crate::controller::{Event, Why};
+use crate::vocabulary::{Incarnation, Instant, Term};
+use crate::wire::Packet;
+use std::time::Duration;
+
+fn is_elected(event: &Event) -> bool {
+    matches!(event, Event::Elected { .. })
+}
+
+fn votes(bench: &Bench, by: usize) -> Vec<(Instant, Term)> {
+    let votes = bench.sent.iter().filter(|sent| sent.from == by).filter_map(|sent| match sent.packet {
+        Packet::RollCall { vote: Some(term), .. } => Some((sent.at, term)),
+        _ => None,
+    });
+    votes.collect()
+}
+
+fn candidacy(from: usize, round: u32) -> Packet {
+    let term = Term { round, author: node(from), life: Incarnation(1) };
+    Packet::Suspect { suspect: node(0), incarnation: Incarnation(1), candidacy: Some(term), nonce: 5 }
+}
+
+fn silent(_: &Sent, _: usize) -> bool {
+    true
+}
+
+#[test]
+fn e1_the_highest_priority_among_the_living_stands_and_wins() {
+    for dead in [1, 2] {
+        let mut bench = Bench::formed(5);
+        (0..dead).for_each(|at| bench.kill(at));
+        bench.wait("a new controller", 1000, |bench| bench.event(dead, is_elected).is_some());
+        bench.run(1000);
+        for other in dead + 1..5 {
+            assert!(bench.event(other, is_elected).is_none(), "{other} after {dead} died");
+            assert_eq!(bench.controller(other).view(bench.now).controller, Some(node(dead)));
+        }
+    }
+}
+
+#[test]
+fn e1_who_is_cut_off_from_the_controller_alone_disturbs_nothing() {
+    let mut bench = Bench::formed(3);
+    let term = bench.state(0).expect("formed").epoch.term;
+    bench.cut(0, 1);
+    bench.cut(1, 0);
+    bench.always("the first term", 5000, |bench| {
+        (0..3).all(|at| bench.event(at, is_elected).is_none())
+            && bench.state(2).is_some_and(|state| state.epoch.term == term)
+    });
+}
+
+#[test]
+fn e2_nobody_votes_before_the_own_promise_has_lapsed() {
+    let mut bench = Bench::formed(3);
+    for phase in [0, 20, 40, 60, 80] {
+        bench.run(phase);
+        bench.forget();
+        let bound = bench.controller(2).promise.until;
+        bench.kill(0);
+        bench.wait("a new controller", 1000, |bench| bench.event(1, is_elected).is_some());
+        let (at, _) = votes(&bench, 2)[0];
+        assert!(at >= bound, "voted {:?} early", bound.since(at));
+        bench.start(0);
+        bench.wait("peace", 9000, Bench::is_settled);
+    }
+}
+
+#[test]
+fn e2_one_vote_in_each_round_and_never_for_an_older_term() {
+    let mut bench = Bench::formed(3);
+    let round = bench.state(0).expect("formed").epoch.term.round;
+    let headers = [bench.header(0), bench.header(1), bench.header(2)];
+    bench.lose(silent);
+    let lapsed = bench.controller(1).promise.until;
+    bench.run_to(lapsed);
+    bench.forget();
+    // (who asks, in which round, how long after the promise of the vote before has lapsed or not, vote?)
+    let table = [
+        (2, round - 1, false, "an older one than it follows"),
+        (2, round + 9, true, "a newer one"),
+        (2, round + 9, true, "the same again renews its promise"),
+        (0, round + 10, false, "another one while the vote binds"),
+        (0, round + 8, false, "an older one"),
+    ];
+    for (from, asked, expected, what) in table {
+        let before = votes(&bench, 1).len();
+        bench.inject_with(1, headers[from].clone(), candidacy(from, asked));
+        assert_eq!(votes(&bench, 1).len() - before, usize::from(expected), "{what}");
+    }
+    assert_eq!(bench.controller(1).promise.until, bench.now + PROMISE, "a vote is a promise");
+    assert_eq!(bench.controller(1).voted.round, round + 9);
+}
+
+#[test]
+fn e2_a_vote_carries_the_newest_state_that_the_voter_has_stored() {
+    let mut bench = Bench::formed(3);
+    let state = bench.state(1).expect("formed").clone();
+    let header = bench.header(2);
+    bench.lose(silent);
+    let lapsed = bench.controller(1).promise.until;
+    bench.run_to(lapsed);
+    bench.forget();
+    let mut behind = header;
+    behind.epoch.version -= 1;
+    bench.inject_with(1, behind, candidacy(2, state.epoch.term.round + 5));
+    let carried = bench.sent.iter().find_map(|sent| match &sent.packet {
+        Packet::RollCall { vote: Some(_), newest, .. } => Some(newest.clone()),
+        _ => None,
+    });
+    assert_eq!(carried.expect("a vote"), Some((true, state)));
+}
+
+#[test]
+fn e3_without_a_majority_nobody_wins() {
+    let mut bench = Bench::formed(3);
+    bench.kill(0);
+    bench.isolate(1);
+    bench.always("the lack of a controller", 5000, |bench| {
+        bench.event(1, is_elected).is_none() && bench.event(2, is_elected).is_none()
+    });
+}
+
+#[test]
+fn e3_holders_keep_what_they_hold() {
+    let mut bench = Bench::formed(4);
+    bench.kill(0);
+    bench
+        .always("services 1 to 3 at home", 3000, |bench| (1..4).all(|at| bench.holders(service(at)) == [at]));
+    assert!(bench.event(1, is_elected).is_some());
+}
+
+#[test]
+fn e4_reassigns_nothing_of_others_before_x_and_m_after_winning() {
+    for phase in [0, 30, 60, 90] {
+        let mut config = settings(5);
+        config.cluster.failback_delay = Duration::from_secs(60);
+        let mut bench = Bench::formed_of(config);
+        bench.run(phase);
+        bench.kill(0);
+        bench.kill(4);
+        let elected = |bench: &Bench| bench.event(1, is_elected);
+        bench.wait("a new controller", 1000, |bench| elected(bench).is_some());
+        let won = elected(&bench).expect("waited for");
+        assert_eq!(bench.controller(1).office.as_ref().expect("won").not_before, won + X + MARGIN);
+        bench.wait("both services", 1000, |bench| {
+            [0, 4].iter().all(|&at| !bench.holders(service(at)).is_empty())
+        });
+        let assigned = |index: usize| {
+            bench
+                .event(1, |event| matches!(event, Event::Assigned { service: s, .. } if *s == service(index)))
+        };
+        let others = assigned(4).expect("reassigned");
+        assert!(others >= won + X + MARGIN, "only {:?} after winning", others.since(won));
+        let own = assigned(0).expect("reassigned");
+        assert!(own <= others, "the old controller's leases ended with its root");
+    }
+}
+
+#[test]
+fn e5_a_restarted_node_votes_only_when_its_forgotten_promises_have_run_out() {
+    let mut bench = Bench::formed(3);
+    let round = bench.state(0).expect("formed").epoch.term.round;
+    let header = bench.header(2);
+    bench.kill(1);
+    bench.lose(silent);
+    bench.start(1);
+    let started = bench.now;
+    bench.forget();
+    while bench.now < started + Duration::from_millis(300) {
+        bench.inject_with(1, header.clone(), candidacy(2, round + 3));
+        bench.run(5);
+    }
+    let (at, _) = *votes(&bench, 1).first().expect("it may vote at last");
+    assert!(at >= started + MEMBER + MARGIN, "voted after {:?}", at.since(started));
+    assert!(at <= started + MEMBER + MARGIN + P, "and no later than it must");
+}
+
+#[test]
+fn e5_a_restarted_node_acknowledges_no_beat_before_it_is_a_member_again() {
+    let mut bench = Bench::formed(3);
+    bench.kill(1);
+    bench.start(1);
+    let started = bench.now;
+    bench.forget();
+    bench.wait("it to be a member", 3000, |bench| bench.members(1).len() == 3);
+    assert!(bench.now >= started + MEMBER + MARGIN);
+    let early = bench.sent.iter().any(|sent| {
+        sent.from == 1 && sent.at < started + MEMBER + MARGIN && matches!(sent.packet, Packet::BeatAck { .. })
+    });
+    assert!(!early);
+}
+
+#[test]
+fn the_office_goes_back_to_the_highest_priority_once_that_is_stable() {
+    let mut bench = Bench::formed(3);
+    bench.kill(0);
+    bench.wait("a new controller", 1000, |bench| bench.event(1, is_elected).is_some());
+    bench.run(500);
+    bench.forget();
+    bench.start(0);
+    bench.wait("the join", 3000, |bench| bench.members(1).len() == 3);
+    let joined = bench.now;
+    bench.wait("the old controller in office", 5000, |bench| bench.event(0, is_elected).is_some());
+    assert!(bench.now >= joined + bench.config.cluster.failback_delay);
+    // Resigned, so without a suspicion of anybody.
+    for at in 0..3 {
+        let bad = bench.event(at, |event| {
+            matches!(event, Event::Suspected { why: Why::HelloOverdue | Why::HelloUnanswered, .. })
+        });
+        assert!(bad.is_none(), "node {at}");
+    }
+}
