@@ -32,5 +32,6 @@ mod tests;
 pub use checkers::Violation;
 pub use command::command;
 pub use experiment::{Deaths, Outages, Victims, deaths};
+pub use plan::Drill;
 pub use run::{Kind, Outcome, Scenario, run, run_with};
 pub use world::Statistics;

@@ -6,7 +6,7 @@ use super::host::Host;
 use super::network::Network;
 use super::plan::place;
 use crate::controller::Destination;
-use crate::vocabulary::{Epoch, ServiceId};
+use crate::vocabulary::{Epoch, ServiceId, Term};
 use crate::wire::{Packet, Phase, State, digest};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,9 @@ const MEETING: Nanos = 500 * MILLI;
 const UNDER_WAY: Nanos = 100 * MILLI;
 /// A stopped process cannot keep its part of a handover: its kernel does, after `valid_lft`.
 const KERNEL: Nanos = 2_100 * MILLI;
+/// A proposal that counts the acknowledgement of a process that has ended since is committed or given up
+/// by then.
+const FORGOTTEN: Nanos = 2_000 * MILLI;
 /// Committed values that are remembered to compare others with.
 const REMEMBERED: usize = 512;
 
@@ -57,6 +60,10 @@ pub struct Checker {
     agreed: BTreeSet<(ServiceId, usize, usize)>,
     values: BTreeMap<(u64, Epoch), u64>,
     newest: Option<State>,
+    /// Lineage and term → lowest and highest version committed in it.
+    terms: BTreeMap<(u64, Term), (u64, u64)>,
+    /// When a process ended last.
+    forgot_at: Option<Nanos>,
     /// Broken promises: the run ends with the first.
     pub violations: Vec<Violation>,
 }
@@ -72,6 +79,8 @@ impl Checker {
             agreed: BTreeSet::new(),
             values: BTreeMap::new(),
             newest: None,
+            terms: BTreeMap::new(),
+            forgot_at: None,
             violations: Vec::new(),
         }
     }
@@ -110,6 +119,9 @@ impl Checker {
 
     fn committed(&mut self, at: Nanos, from: usize, state: &State) {
         let value = digest(state);
+        if !self.values.contains_key(&(state.lineage, state.epoch)) {
+            self.nothing_lost(at, from, state);
+        }
         let known = *self.values.entry((state.lineage, state.epoch)).or_insert(value);
         if known != value {
             let what = format!("n{} commits another value for epoch {}", from + 1, state.epoch);
@@ -126,6 +138,32 @@ impl Checker {
         if self.newest.as_ref().is_none_or(|newest| newest.epoch < state.epoch) {
             self.newest = Some(state.clone());
         }
+    }
+
+    /// A process ended, and with it the tables that it acknowledged: they are not waited for on its disk.
+    pub fn forgets(&mut self, at: Nanos) {
+        self.forgot_at = Some(at);
+        self.terms.clear();
+    }
+
+    /// E3: a new term goes on where the one before ended. A later term has later versions throughout.
+    fn nothing_lost(&mut self, at: Nanos, from: usize, state: &State) {
+        let Epoch { term, version } = state.epoch;
+        let memories_whole = self.forgot_at.is_none_or(|forgot| at > forgot + FORGOTTEN);
+        // A minority that goes on alone has asked no majority what was committed.
+        if self.alone || !memories_whole {
+            return;
+        }
+        let lost = self.terms.iter().any(|(&(lineage, other), &(lowest, highest))| {
+            lineage == state.lineage
+                && ((other < term && highest >= version) || (other > term && lowest <= version))
+        });
+        if lost {
+            let what = format!("n{} commits {} beside {:?}", from + 1, state.epoch, self.terms);
+            self.broken(at, "S no commit is lost", what);
+        }
+        let versions = self.terms.entry((state.lineage, term)).or_insert((version, version));
+        *versions = (versions.0.min(version), versions.1.max(version));
     }
 
     /// P1 at this instant, for one service. When two holders are allowed to be: until when.

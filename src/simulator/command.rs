@@ -2,6 +2,7 @@
 
 use super::clock::{MILLI, Nanos, SECOND};
 use super::experiment::{Deaths, Victims, deaths};
+use super::plan::Drill;
 use super::run::{CURRENT, Kind, Outcome, Scenario, run};
 use crate::config::ProbeInterval;
 use crate::vocabulary::LinkRole;
@@ -10,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 /// How it is used.
 pub const USAGE: &str = "\
-usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M]] [--trace-from SECONDS]
+usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M | --seconds S]] [--trace-from SECONDS]
+       diehard simulate --drill isolation|moves|stopped [--seed S] [--nodes N] [--runs R] [--seconds S]
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
@@ -27,7 +29,7 @@ struct Options {
     duration: Nanos,
     runs: u64,
     loud_from: Nanos,
-    calm: Option<LinkRole>,
+    kind: Kind,
     experiment: bool,
     victims: Victims,
     loss: u64,
@@ -60,7 +62,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         duration: 120 * SECOND,
         runs: 1,
         loud_from: Nanos::MAX,
-        calm: None,
+        kind: Kind::Storm,
         experiment: false,
         victims: Victims::Any,
         loss: 0,
@@ -86,10 +88,14 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--runs", _) => options.runs = number()?,
         ("--hours", _) => options.duration = number()? * 3600 * SECOND,
         ("--minutes", _) => options.duration = number()? * 60 * SECOND,
+        ("--seconds", _) => options.duration = number()? * SECOND,
         ("--loss", _) => options.loss = number()? * 10,
         ("--trace-from", _) => options.loud_from = number()? * SECOND,
-        ("--calm", "internal") => options.calm = Some(LinkRole::Internal),
-        ("--calm", "external") => options.calm = Some(LinkRole::External),
+        ("--calm", "internal") => options.kind = Kind::Calm(LinkRole::Internal),
+        ("--calm", "external") => options.kind = Kind::Calm(LinkRole::External),
+        ("--drill", "isolation") => options.kind = Kind::Drill(Drill::Isolation),
+        ("--drill", "moves") => options.kind = Kind::Drill(Drill::Moves),
+        ("--drill", "stopped") => options.kind = Kind::Drill(Drill::Stopped),
         ("--experiment", "power-cut") => options.experiment = true,
         ("--victims", "any") => options.victims = Victims::Any,
         ("--victims", "plain") => options.victims = Victims::Plain,
@@ -109,7 +115,7 @@ fn wall() -> Duration {
 }
 
 /// Calls `work` for every number below `count`, on all threads, until one says stop.
-fn spread(count: u64, work: impl Fn(u64) -> bool + Sync) {
+pub(super) fn spread(count: u64, work: impl Fn(u64) -> bool + Sync) {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -141,7 +147,7 @@ fn runs(options: &Options) -> i32 {
             seed,
             nodes: options.nodes.unwrap_or(2 + (seed % 8) as usize),
             duration: options.duration,
-            kind: options.calm.map_or(Kind::Storm, Kind::Calm),
+            kind: options.kind,
             garbage: true,
             loud_from: options.loud_from,
         };
@@ -181,7 +187,13 @@ fn tell(scenario: &Scenario, outcome: &Outcome) {
             violation.what
         );
     }
-    println!("again: diehard simulate --seed {} --nodes {}", scenario.seed, scenario.nodes);
+    let kind = match scenario.kind {
+        Kind::Storm => String::new(),
+        Kind::Drill(drill) => format!(" --drill {drill:?}").to_lowercase(),
+        Kind::Calm(role) => format!(" --calm {role}").to_lowercase(),
+    };
+    let (seed, nodes, seconds) = (scenario.seed, scenario.nodes, scenario.duration / SECOND);
+    println!("again: diehard simulate --seed {seed} --nodes {nodes} --seconds {seconds}{kind}");
 }
 
 fn experiment(options: &Options) -> i32 {

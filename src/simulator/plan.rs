@@ -36,9 +36,15 @@ pub enum Class {
     Stop,
     /// A changed configuration.
     Reload,
+    /// Groups of nodes cannot hear each other, or in one direction only, on the internal LAN or on both;
+    /// clients reach all of them. The look is blind then: leases alone keep two holders apart.
+    Isolation,
+    /// An operator moves a service.
+    Move,
 }
 
-/// All of them.
+/// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
+/// serve, only the look guards, and it must not be blinded.
 pub const CLASSES: [Class; 11] = [
     Class::Power,
     Class::Several,
@@ -52,6 +58,17 @@ pub const CLASSES: [Class; 11] = [
     Class::Stop,
     Class::Reload,
 ];
+
+/// Faults chosen for one family of rules, harder than a storm may be. Always `majority`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drill {
+    /// Isolations, both LANs lossy and slow by up to 60 ms, sometimes short power cuts: D, L, E, S.
+    Isolation,
+    /// Services moved all the time, between isolations and power cuts: H, S.
+    Moves,
+    /// Daemons that die or stop, on an external LAN that loses a little: F.
+    Stopped,
+}
 
 /// Everything that goes wrong in small, in thousandths.
 #[derive(Debug, Clone, Copy, Default)]
@@ -111,6 +128,42 @@ impl Plan {
         };
         plan.draw_classes(random);
         plan.keep_the_look_honest(random);
+        plan
+    }
+
+    /// A drill for so many nodes.
+    pub fn drill(drill: Drill, nodes: usize, random: &mut Random) -> Plan {
+        let mut plan = Plan { config: config(nodes, random), ..Plan::quiet(nodes, random) };
+        plan.config.cluster.quorum = Quorum::Majority;
+        plan.config.cluster.failback_delay = Duration::from_millis(random.between(200, 1000));
+        let internal = Weather {
+            loss: random.pick(&[0, 50, 200]),
+            delay: random.pick(&[0, 50, 200]),
+            ..Weather::default()
+        };
+        let mut every = |least: u64, most: u64| random.between(least, most) * MILLI;
+        plan.classes = match drill {
+            Drill::Isolation => {
+                vec![(Class::Isolation, every(150, 2_000)), (Class::Power, every(300, 6_000))]
+            }
+            Drill::Moves => vec![(Class::Isolation, every(300, 2_000)), (Class::Move, every(100, 800))],
+            Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
+        };
+        match drill {
+            Drill::Isolation if random.chance(400) => plan.classes.truncate(1),
+            Drill::Moves if random.chance(600) => {
+                let every = random.between(1_000, 6_000) * MILLI;
+                plan.classes.push((random.pick(&[Class::Power, Class::Several]), every));
+            }
+            Drill::Isolation | Drill::Moves | Drill::Stopped => {}
+        }
+        plan.weather = match drill {
+            Drill::Isolation | Drill::Moves => [internal; 2],
+            Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
+        };
+        if random.chance(300) {
+            plan.ills.disk_slow = 200;
+        }
         plan
     }
 

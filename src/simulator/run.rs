@@ -3,7 +3,7 @@
 use super::checkers::Violation;
 use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
-use super::plan::Plan;
+use super::plan::{Drill, Plan};
 use super::random::Random;
 use super::settle::{Patience, settle};
 use super::world::{Event, Statistics, World};
@@ -24,6 +24,8 @@ pub const BOUND: Nanos = 30 * SECOND;
 pub enum Kind {
     /// All classes of faults; P1 at every instant, P2 and P5 after each heal.
     Storm,
+    /// Faults for one family of rules, harder than a storm's: the same promises.
+    Drill(Drill),
     /// A fifth of all datagrams of one LAN lost, and nothing else: nobody moves (P6).
     Calm(LinkRole),
 }
@@ -80,6 +82,7 @@ pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
     let mut random = Random::new(scenario.seed);
     let plan = match scenario.kind {
         Kind::Storm => Plan::storm(scenario.nodes, &mut random),
+        Kind::Drill(drill) => Plan::drill(drill, scenario.nodes, &mut random),
         Kind::Calm(_) => Plan::quiet(scenario.nodes, &mut random),
     };
     let mut world = World::new(plan, random, planted);
@@ -93,7 +96,7 @@ pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
     let mut settled = Vec::new();
     cold_start(&mut world);
     match scenario.kind {
-        Kind::Storm => storm(&mut world, scenario.duration, &mut settled),
+        Kind::Storm | Kind::Drill(_) => storm(&mut world, scenario.duration, &mut settled),
         Kind::Calm(role) => calm(&mut world, role, scenario.duration),
     }
     outcome(scenario.seed, world, settled)

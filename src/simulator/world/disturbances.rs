@@ -8,6 +8,7 @@ use crate::simulator::network::lan;
 use crate::simulator::plan::{Class, node_id, pause_before};
 use crate::vocabulary::LinkRole;
 use crate::wire::Command;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ impl World {
             Class::Operator => self.somebody_types(),
             Class::Stop => self.orderly_stop(),
             Class::Reload => self.reload(),
+            Class::Isolation => self.isolation(),
+            Class::Move => self.move_typed(),
         }
         let after = pause_before(every, &mut self.random);
         self.schedule(after, Event::Fault { class, every });
@@ -87,6 +90,7 @@ impl World {
         host.held.clear();
         host.life += 1;
         self.unwritten = host.process.take().and_then(|process| process.writing);
+        self.checker.forgets(self.now);
         self.kernel_alone(node);
     }
 
@@ -178,6 +182,31 @@ impl World {
         }
     }
 
+    /// One node alone, or two groups; clients notice nothing.
+    fn isolation(&mut self) {
+        let lone = self.some_node();
+        let alone = self.random.chance(500);
+        let side = |world: &mut Self, node| if alone { node == lone } else { world.random.chance(500) };
+        let groups: Rc<[u8]> = (0..self.hosts.len()).map(|node| u8::from(side(self, node))).collect();
+        let (there, back) = self.random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
+        let roles = if self.random.chance(700) { BOTH.to_vec() } else { vec![LinkRole::Internal] };
+        let lasts = self.lasts();
+        self.fault_told(lone, &format!("{roles:?}: isolated {groups:?}, there {there}, back {back}"));
+        for role in roles {
+            self.cut_groups(role, &groups, |from, to| if from < to { there } else { back });
+            self.schedule(lasts, Event::Mend(Mend::Isolation(role, groups.clone())));
+        }
+    }
+
+    /// Cuts what goes from one group to another where `cut` says so, and mends it elsewhere.
+    fn cut_groups(&mut self, role: LinkRole, groups: &[u8], cut: impl Fn(u8, u8) -> bool) {
+        for (from, one) in groups.iter().enumerate() {
+            for (to, other) in groups.iter().enumerate().filter(|(_, other)| *other != one) {
+                self.network.cut_pair(role, from, to, cut(*one, *other));
+            }
+        }
+    }
+
     fn carrier(&mut self, node: usize, role: LinkRole, up: bool) {
         let host = &mut self.hosts[node];
         if host.carrier[lan(role)] == up {
@@ -208,6 +237,10 @@ impl World {
                 self.network.cut_pair(role, one, other, false);
                 self.network.cut_pair(role, other, one, false);
             }
+            Mend::Isolation(role, groups) => {
+                self.fault_told(0, &format!("{role} isolation over"));
+                self.cut_groups(role, &groups, |_, _| false);
+            }
         }
     }
 
@@ -224,6 +257,12 @@ impl World {
             _ => Command::Thaw,
         };
         self.command(node, command);
+    }
+
+    fn move_typed(&mut self) {
+        let (node, to) = (self.some_node(), node_id(self.some_node()));
+        let service = self.random.pick(&self.config.services.iter().map(|s| s.id).collect::<Vec<_>>());
+        self.command(node, Command::Move { service, to });
     }
 
     /// An operator's request on this node.

@@ -58,6 +58,8 @@ pub enum Mend {
     Port(LinkRole, usize),
     /// This pair hears each other again.
     Pair(LinkRole, usize, usize),
+    /// These groups hear each other again.
+    Isolation(LinkRole, Rc<[u8]>),
 }
 
 /// An event in the queue.
