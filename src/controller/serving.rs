@@ -11,6 +11,10 @@ use super::*;
 use crate::config::OnConflict;
 use crate::wire::Phase;
 
+mod handover;
+mod look;
+mod scripts;
+
 /// One service on this node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Local {
@@ -49,7 +53,7 @@ enum Script {
 
 /// F1: is somebody outside answering for the address?
 #[derive(Debug, Clone, Copy)]
-struct Look {
+pub(in crate::controller) struct Look {
     since: Instant,
     /// The present holder said goodbye: three quick probes suffice.
     quick: bool,
@@ -178,10 +182,6 @@ impl Controller {
         next
     }
 
-    fn look_patience(&self, look: &Look) -> Duration {
-        if look.quick { QUICK } else { self.timing.p / 2 }
-    }
-
     /// L6 first, then what is due.
     pub(super) fn serving_tick(&mut self, now: Instant) {
         self.check_lease(now);
@@ -213,47 +213,6 @@ impl Controller {
             self.serve(now);
         } else if valid && !self.lease.held {
             self.lease.held = true;
-        }
-    }
-
-    fn tick_look(&mut self, now: Instant, id: ServiceId) {
-        let half = self.timing.p / 2;
-        let quick_need = 3;
-        let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) else { return };
-        if now < look.next {
-            return;
-        }
-        look.sent = look.sent.saturating_add(1);
-        look.last = now;
-        look.answered <<= 1;
-        let quick = look.quick && look.sent < quick_need && look.blocked_until.is_none();
-        look.next = now + if quick { QUICK } else { half };
-        self.effects.push_back(Effect::Probe { service: id });
-    }
-
-    /// F1: negative? Latched: once answered, blocked until the old kernel must have dropped the address,
-    /// and then for as long as any of the last 16 probes was answered.
-    fn look_is_negative(&self, now: Instant, look: &Look) -> bool {
-        let misses = self.config.cluster.hello_misses;
-        let needed = if look.quick { 3 } else { 2 * (misses + 1) };
-        // Every probe but the last has had its time; the last one when its patience is over.
-        let settled = look.sent - u32::from(look.sent > 0 && now < look.last + self.look_patience(look));
-        if self.planted(Planted::LookNotLatched) {
-            return settled > 0 && look.answered & 3 == 0;
-        }
-        match look.blocked_until {
-            None => settled >= needed,
-            Some(until) => now >= until && look.answered == 0 && settled >= 16,
-        }
-    }
-
-    fn tick_handover(&mut self, now: Instant, id: ServiceId) {
-        let Some(local) = self.services.get_mut(&id) else { return };
-        let Some(handover) = &mut local.handover else { return };
-        if now >= handover.next_send && !handover.heard && handover.had {
-            handover.next_send = now + HAND_OVER_STEP;
-            let (to, nonce) = (handover.to, handover.nonce);
-            self.tell(to, Packet::FailBack { service: id, nonce });
         }
     }
 
@@ -383,90 +342,6 @@ impl Controller {
         local.defended = None;
     }
 
-    /// H1: start and check, no address yet.
-    fn settle_prepare(&mut self, now: Instant, id: ServiceId) {
-        let epoch = self.epoch();
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if local.declined.is_some_and(|at| at != epoch) {
-            local.declined = None;
-        }
-        if local.wanted {
-            local.wanted = false;
-        }
-        if local.declined.is_some() {
-            return;
-        }
-        match local.script {
-            Script::Stopped => self.start(now, id),
-            Script::Started if local.answered != Some(epoch) => {
-                local.answered = Some(epoch);
-                self.answer_ready(id, true);
-            }
-            Script::Started | Script::Starting(_) | Script::Stopping(_) => {}
-        }
-    }
-
-    fn answer_ready(&mut self, id: ServiceId, ok: bool) {
-        let epoch = self.epoch();
-        let me = self.me;
-        if let Some(office) = &mut self.office {
-            office.notes.ready(id, epoch, me, ok);
-            self.dirty = true;
-        } else if let Some(controller) = self.controller() {
-            self.tell(controller, Packet::Ready { service: id, ok });
-        }
-    }
-
-    /// H2: note `until` before the first FAIL_BACK; from then on never beyond it.
-    fn settle_give(&mut self, now: Instant, id: ServiceId, to: NodeId) {
-        let nonce = self.nonce();
-        let limit = self.timing.p * 2;
-        let endless = self.planted(Planted::HandoverWithoutUntil);
-        let Some(local) = self.services.get_mut(&id) else { return };
-        local.look = None;
-        let had = local.present && local.wanted;
-        let handover = *local.handover.get_or_insert(Handover {
-            to,
-            nonce,
-            until: now + limit,
-            next_send: now,
-            heard: false,
-            had,
-        });
-        if now >= handover.until && (handover.heard || !endless) {
-            if let Some(handover) = &mut local.handover {
-                handover.until = Instant::MAX;
-                handover.next_send =
-                    if handover.heard || !handover.had { Instant::MAX } else { now + HAND_OVER_STEP };
-            }
-            if local.wanted {
-                local.wanted = false;
-                self.event(Event::Released { service: id, why: Why::HandedOver });
-            }
-        }
-        self.tick_handover(now, id);
-    }
-
-    /// H3: FAIL_BACK and an own lease; the old holder's word replaces the look.
-    fn settle_receive(&mut self, now: Instant, id: ServiceId) {
-        let current = self.lease_is_current(now);
-        let external = self.external_ok();
-        let p = self.timing.p;
-        let epoch = self.epoch();
-        let Some(local) = self.services.get_mut(&id) else { return };
-        local.handover = None;
-        local.look = None;
-        if local.wanted {
-            if local.present && now.since(local.told) >= p {
-                self.tell_taken(now, id);
-            }
-            return;
-        }
-        if local.invited == Some(epoch) && current && external {
-            self.take(now, id);
-        }
-    }
-
     /// The wanted set, if it differs from what was said last.
     fn serve(&mut self, _now: Instant) {
         let endless = self.planted(Planted::HandoverWithoutUntil);
@@ -526,110 +401,6 @@ impl Controller {
         self.dirty = true;
     }
 
-    /// Another service of this node with the same start command has been started.
-    fn runs_already(&self, id: ServiceId) -> bool {
-        let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else {
-            return false;
-        };
-        self.services.iter().any(|(&other, local)| {
-            other != id
-                && local.script == Script::Started
-                && self.config.service(other).and_then(|service| service.start.as_ref()) == Some(start)
-        })
-    }
-
-    fn start(&mut self, _now: Instant, id: ServiceId) {
-        let wanted = self.config.service(id).is_some_and(|service| service.start.is_some());
-        let token = self.next_token;
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if !wanted {
-            local.script = Script::Started;
-            self.dirty = true;
-            return self.settle_started(id);
-        }
-        if local.script == Script::Stopped {
-            self.next_token += 1;
-            local.script = Script::Starting(token);
-            self.effects.push_back(Effect::Run { service: id, action: Action::Start, token });
-        }
-    }
-
-    fn settle_started(&mut self, id: ServiceId) {
-        let epoch = self.epoch();
-        if self.duty(id) == Duty::Prepare
-            && let Some(local) = self.services.get_mut(&id)
-            && local.answered != Some(epoch)
-        {
-            local.answered = Some(epoch);
-            self.answer_ready(id, true);
-        }
-    }
-
-    /// `stop`, once the address is gone; not while another service here lives by the same command.
-    fn stop_if_idle(&mut self, _now: Instant, id: ServiceId) {
-        let Some(local) = self.services.get(&id) else { return };
-        if local.script != Script::Started || local.present || local.wanted {
-            return;
-        }
-        let stop = self.config.service(id).and_then(|service| service.stop.clone());
-        let shared = stop.is_some()
-            && self.services.iter().any(|(&other, local)| {
-                other != id
-                    && local.script != Script::Stopped
-                    && self.config.service(other).and_then(|service| service.stop.clone()) == stop
-            });
-        let token = self.next_token;
-        let local = self.services.get_mut(&id).expect("looked at above");
-        if stop.is_none() || shared {
-            local.script = Script::Stopped;
-            return;
-        }
-        self.next_token += 1;
-        local.script = Script::Stopping(token);
-        self.effects.push_back(Effect::Run { service: id, action: Action::Stop, token });
-    }
-
-    pub(super) fn on_ran(&mut self, now: Instant, id: ServiceId, action: Action, token: u64, ok: bool) {
-        let epoch = self.epoch();
-        let duty = self.duty(id);
-        let Some(local) = self.services.get_mut(&id) else { return };
-        match (action, local.script) {
-            (Action::Start, Script::Starting(expected)) if expected == token => {}
-            (Action::Stop, Script::Stopping(expected)) if expected == token => {
-                local.script = Script::Stopped;
-                return;
-            }
-            _ => return,
-        }
-        if ok {
-            local.script = Script::Started;
-            let announce = local.present && local.wanted && local.to_announce;
-            if announce {
-                self.announce(now, id);
-            }
-            self.settle_started(id);
-            return;
-        }
-        // It cannot run here: the address goes, and the controller places it elsewhere.
-        local.script = Script::Stopped;
-        local.wanted = false;
-        local.declined = Some(epoch);
-        self.event(Event::StartFailed { service: id });
-        if duty == Duty::Prepare {
-            self.answer_ready(id, false);
-        }
-        self.dirty = true;
-        self.serve(now);
-        if self.office.is_none() {
-            self.ask(now);
-        }
-    }
-
-    /// Commands that still run, for the orderly leave.
-    pub(super) fn scripts_run(&self) -> bool {
-        self.services.values().any(|local| matches!(local.script, Script::Starting(_) | Script::Stopping(_)))
-    }
-
     /// Nothing of ours is up any more.
     pub(super) fn holds_nothing(&self) -> bool {
         let settled = self.serving.answered == self.serving.sent.services;
@@ -640,166 +411,6 @@ impl Controller {
     pub(super) fn own_failures(&self) -> Vec<ServiceId> {
         let epoch = self.epoch();
         self.services.iter().filter(|(_, local)| local.has_declined(epoch)).map(|(&id, _)| id).collect()
-    }
-
-    // ── looking ─────────────────────────────────────────────────────────────────────────────────────
-
-    fn look(&mut self, now: Instant, id: ServiceId, quick: bool) {
-        let local = self.services.entry(id).or_default();
-        if local.wanted || local.present {
-            return;
-        }
-        match &mut local.look {
-            Some(look) => look.quick |= quick,
-            None => {
-                local.look = Some(Look {
-                    since: now,
-                    quick,
-                    sent: 0,
-                    last: now,
-                    next: now,
-                    answered: 0,
-                    blocked_until: None,
-                    told: false,
-                });
-            }
-        }
-        self.tick_look(now, id);
-    }
-
-    /// This node is among the three likeliest to get one of the suspects' services (so that the look is
-    /// over when the decision falls), or a stored proposal names it.
-    fn may_come_here(&self, id: ServiceId) -> bool {
-        let named = self
-            .proposed
-            .as_ref()
-            .and_then(|state| state.slot(id))
-            .is_some_and(|slot| slot.phase == Phase::Held && slot.holder == Some(self.me));
-        if named {
-            return true;
-        }
-        let Some(state) = &self.committed else { return false };
-        let Some(holder) = state.slot(id).and_then(|slot| slot.holder) else { return false };
-        if !self.is_doubtful(holder) || !self.is_member() || !self.external_ok() {
-            return false;
-        }
-        let controller = self.controller().unwrap_or(self.me);
-        let candidates: Vec<NodeId> = state
-            .members
-            .iter()
-            .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving)
-            .map(|member| member.id)
-            .collect();
-        if ownership::home(&self.config, id) == Some(self.me) {
-            return true;
-        }
-        let loads = ownership::Loads::of(state, &self.config);
-        loads.ranking(&self.config, id, &candidates, controller).iter().take(3).any(|&node| node == self.me)
-    }
-
-    /// D3: the look starts with the suspicion, so it costs no time.
-    pub(super) fn look_for_suspects(&mut self, now: Instant) {
-        let Some(state) = &self.committed else { return };
-        let ids: Vec<ServiceId> = state
-            .table
-            .iter()
-            .filter(|slot| slot.holder.is_some_and(|holder| holder != self.me && self.is_doubtful(holder)))
-            .map(|slot| slot.service)
-            .collect();
-        for id in ids {
-            if self.may_come_here(id) {
-                self.look(now, id, false);
-            }
-        }
-    }
-
-    /// A proposal names this node for a service: the look begins before it is committed.
-    pub(super) fn look_at_proposal(&mut self, now: Instant) {
-        let Some(state) = &self.proposed else { return };
-        let ids: Vec<ServiceId> = state
-            .table
-            .iter()
-            .filter(|slot| slot.holder == Some(self.me) && slot.phase == Phase::Held)
-            .map(|slot| slot.service)
-            .collect();
-        for id in ids {
-            if self.duty(id) == Duty::None {
-                let quick = self.holder_left(id);
-                self.look(now, id, quick);
-            }
-        }
-    }
-
-    /// The present holder said goodbye, or gave the service up: it has released it.
-    fn holder_left(&self, id: ServiceId) -> bool {
-        let Some(state) = &self.committed else { return false };
-        let Some(slot) = state.slot(id) else { return false };
-        let Some(holder) = slot.holder else { return false };
-        state.member(holder).is_some_and(|member| self.has_left(holder, member.incarnation))
-    }
-
-    pub(super) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
-        let life = self.config.cluster.valid_lft;
-        let duty = self.duty(id);
-        let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-        let contact =
-            holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if let Some(look) = &mut local.look {
-            look.answered |= 1;
-            let until = look.since.max(contact) + life + KERNEL_GRACE;
-            look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
-            local.stranger = Some(mac);
-            // Told when it is this node's to hold, even if the look began before (F2).
-            if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {
-                self.event(Event::Blocked { service: id, mac });
-            }
-            return;
-        }
-        // RFC 5227, 2.4: defend, but not more often than every ten seconds; announce at most every second.
-        if local.present && duty == Duty::Hold {
-            local.stranger = Some(mac);
-            let quiet = local.defended.is_none_or(|at| now.since(at) >= Duration::from_secs(10));
-            if quiet {
-                local.defended = Some(now);
-                self.event(Event::Rival { service: id, mac });
-                self.announce(now, id);
-            }
-        }
-    }
-
-    // ── hints and news from others ──────────────────────────────────────────────────────────────────
-
-    /// FAIL_BACK: released to this node (H2). Counts only at exactly the epoch that both have.
-    pub(super) fn on_fail_back(&mut self, now: Instant, from: NodeId, epoch: Epoch, id: ServiceId) {
-        self.commit_if_proved(now, epoch);
-        if let Duty::Receive { from: holder } = self.duty(id)
-            && holder == Some(from)
-            && epoch == self.epoch()
-            && let Some(local) = self.services.get_mut(&id)
-        {
-            local.invited = Some(epoch);
-            self.stirred = true;
-        }
-    }
-
-    /// TAKE_OVER or FAILBACK_OK: `from` holds it now.
-    pub(super) fn on_taken(&mut self, now: Instant, from: NodeId, epoch: Epoch, id: ServiceId) {
-        if epoch < self.epoch() {
-            return;
-        }
-        if let Some(office) = &mut self.office {
-            office.notes.taken(id, epoch, from);
-            self.dirty = true;
-        }
-        if let Some(handover) = self.services.get_mut(&id).and_then(|local| local.handover.as_mut())
-            && handover.to == from
-            && !handover.heard
-        {
-            handover.heard = true;
-            self.stirred = true;
-            handover.until = handover.until.min(now + HAND_OVER_STEP);
-        }
     }
 
     /// The committed state changed.

@@ -1,0 +1,125 @@
+//! M: two lineages hear each other.
+
+use super::*;
+
+impl Controller {
+    /// A member has stored a proposal of a newer term, of a candidate that did not win: this controller
+    /// goes on in a term that is newer still. Its voters are bound to itself, so nothing is interrupted.
+    pub(in crate::controller) fn renew_term(&mut self, now: Instant, header: &Header, term: Term) {
+        let Some(office) = &self.office else { return };
+        let until = office.root_end;
+        let begun = office.term == self.epoch().term;
+        if !begun || term <= office.term || header.lineage != self.lineage() || now >= until {
+            return;
+        }
+        self.leave_office(now, until);
+        if let Some(following) = &mut self.following {
+            following.heir = Some(self.me);
+        }
+        self.promise.until = now;
+    }
+
+    // ── merge ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// M1: two lineages hear each other. More members win, then the controller's priority, then the
+    /// lineage's number: everybody decides the same. The losers release, then join the winner.
+    pub(in crate::controller) fn on_foreign(&mut self, now: Instant, header: &Header, packet: Packet) {
+        self.boot.foreign_heard = now;
+        match packet {
+            Packet::Beat { number, members, priority } => {
+                let Some(state) = &self.committed else { return };
+                let leader = self.controller().unwrap_or(self.me);
+                let own = self.weight(now);
+                let mine = (own, self.priority(leader), state.lineage);
+                if (members, priority, header.lineage) <= mine {
+                    return self.tell_outranked(header, leader, own);
+                }
+                self.boot.outranked = Some((header.from, now));
+                let report = self.report(now);
+                let nonce = self.nonce();
+                // Known there? Then the state comes. If not, NACK.
+                self.tell(header.from, Packet::BeatAck { number, nonce, report });
+            }
+            Packet::Nack { known: Some(known), .. } => {
+                let outranked = self
+                    .boot
+                    .outranked
+                    .is_some_and(|(by, at)| by == header.from && now.since(at) <= self.timing.t * 2);
+                if outranked && known >= self.incarnation {
+                    self.event(Event::Merged { winner: header.from });
+                    self.rejoin(now, Some(known));
+                }
+            }
+            Packet::State { committed: true, state } => self.on_committed(now, header, state),
+            // A member here that follows another lineage: the state, or, if it is beyond this one, a new life.
+            Packet::BeatAck { .. } if self.office.is_some() => {
+                if header.epoch < self.epoch() {
+                    self.offer_state(now, header.from, None);
+                } else {
+                    let newest = self.epoch().term;
+                    self.nack(now, header.from, newest, Some(header.incarnation));
+                }
+            }
+            Packet::Suspect { suspect, candidacy: Some(term), nonce, .. } => {
+                self.on_candidacy(now, header, suspect, term, nonce);
+            }
+            Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
+                self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));
+            }
+            Packet::IpCheck { nonce, .. } => {
+                let controller = self.controller();
+                self.tell(header.from, Packet::IpCheckAck { nonce, controller });
+            }
+            _ => {}
+        }
+    }
+
+    /// Members of the own state of whom nothing bad is known.
+    pub(in crate::controller) fn living(&self) -> u16 {
+        u16::try_from(self.members().filter(|&member| self.is_calm(member)).count()).unwrap_or(u16::MAX)
+    }
+
+    /// What the own lineage weighs in a merge. Who leads nobody, or follows nobody, has no weight: its
+    /// members may be on the other side.
+    pub(in crate::controller) fn weight(&self, now: Instant) -> u16 {
+        if now >= self.serving_until() {
+            return 0;
+        }
+        match &self.following {
+            Some(following) if self.office.is_none() => following.living,
+            _ => self.living(),
+        }
+    }
+
+    /// The weaker side's controller may hear this node and not the stronger one's: it is told in its name.
+    pub(in crate::controller) fn tell_outranked(&mut self, header: &Header, leader: NodeId, members: u16) {
+        let Some(state) = &self.committed else { return };
+        let Some(incarnation) = state.member(leader).map(|leader| leader.incarnation) else { return };
+        if members == 0 {
+            return;
+        }
+        let beat = Packet::Beat { number: 0, members, priority: self.priority(leader) };
+        let (origin, epoch, to) = (leader, self.epoch(), header.from);
+        self.tell(to, Packet::Forward { origin, incarnation, epoch, to, packet: Box::new(beat) });
+    }
+
+    /// M1 by way of a third node: this controller is on the weaker side.
+    pub(in crate::controller) fn on_outranked(
+        &mut self,
+        now: Instant,
+        by: NodeId,
+        lineage: u64,
+        rank: (u16, u16),
+    ) {
+        let Some(state) = &self.committed else { return };
+        if !self.is_member() {
+            return;
+        }
+        let own = self.weight(now);
+        let leader = self.controller().unwrap_or(self.me);
+        if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
+            self.event(Event::Merged { winner: by });
+            self.rejoin(now, None);
+        }
+    }
+}

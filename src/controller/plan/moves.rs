@@ -1,0 +1,175 @@
+//! Planned moves: desired holder ≠ present holder, both alive; and the office itself.
+
+use super::*;
+
+impl Controller {
+    /// M1: while another lineage is heard nothing moves by itself.
+    pub(in crate::controller) fn merging(&mut self, now: Instant) -> bool {
+        let calm = self.boot.foreign_heard + self.timing.promise * 2;
+        let merging = self.boot.foreign_heard > Instant::ZERO && now < calm;
+        if merging {
+            self.look_again(calm);
+        }
+        merging
+    }
+
+    /// Planned moves: desired holder ≠ present holder, both alive (H).
+    pub(in crate::controller) fn plan_moves(
+        &mut self,
+        now: Instant,
+        next: &mut State,
+        conditions: &mut Conditions,
+    ) {
+        let mut loads = Loads::of(next, &self.config);
+        let mut order: Vec<ServiceId> = next.table.iter().map(|slot| slot.service).collect();
+        placement_order(&self.config, &mut order);
+        for service in order {
+            let Some(at) = next.table.iter().position(|slot| slot.service == service) else { continue };
+            let slot = next.table[at];
+            let (Phase::Held, Some(holder)) = (slot.phase, slot.holder) else { continue };
+            let Some((to, pinned, why)) = self.wanted_move(now, next, &slot, holder, &loads) else {
+                continue;
+            };
+            loads.remove(&self.config, service, holder);
+            loads.add(&self.config, service, to);
+            conditions.events.push(Event::MoveBegan { service, from: holder, to, why });
+            next.table[at] = Slot { phase: Phase::Prepare { to }, pinned, ..slot };
+        }
+        if next.table.iter().all(|slot| slot.phase == Phase::Held || slot.phase == Phase::Failed) {
+            self.plan_balance(now, next, conditions);
+        }
+    }
+
+    pub(in crate::controller) fn wanted_move(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        holder: NodeId,
+        loads: &Loads,
+    ) -> Option<(NodeId, bool, Why)> {
+        let service = slot.service;
+        self.config.service(service)?;
+        // Only who has the address can hand it over; who still looks, or is blocked, comes to it later.
+        if !self.says_it_holds(service, holder) {
+            return None;
+        }
+        let wish = self.office.as_ref().and_then(|office| office.notes.moves.get(&service)).copied();
+        if let Some((to, pinned)) = wish
+            && to != holder
+            && self.may_hold(next, to, service)
+        {
+            return Some((to, pinned, Why::Operator));
+        }
+        let member = next.member(holder)?;
+        let drained = if member.leaving {
+            Some(Why::Leaving)
+        } else if member.standby {
+            Some(Why::Standby)
+        } else if !self.external_of(holder) {
+            Some(Why::ExternalLink)
+        } else {
+            None
+        };
+        if let Some(why) = drained {
+            let candidates: Vec<NodeId> = next
+                .members
+                .iter()
+                .map(|member| member.id)
+                .filter(|&node| node != holder && self.may_hold(next, node, service))
+                .collect();
+            let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
+            let ranked = loads.ranking(&self.config, service, &candidates, self.me);
+            return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
+        }
+        if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual
+        {
+            return None;
+        }
+        let own_home = home(&self.config, service)?;
+        if own_home == holder || !self.may_hold(next, own_home, service) {
+            return None;
+        }
+        let office = self.office.as_mut()?;
+        let since = office.notes.fit_since.get(&own_home).copied()?;
+        let due = since + self.config.cluster.failback_delay;
+        if now >= due {
+            return Some((own_home, false, Why::Failback));
+        }
+        office.notes.look_again(due);
+        None
+    }
+
+    /// P4: after a node has come back, loads differ by at most one service's weight.
+    pub(in crate::controller) fn plan_balance(
+        &mut self,
+        now: Instant,
+        next: &mut State,
+        conditions: &mut Conditions,
+    ) {
+        let delay = self.config.cluster.failback_delay;
+        if self.merging(now) || next.frozen || self.config.cluster.failback == Failback::Manual {
+            return;
+        }
+        let Some(office) = &self.office else { return };
+        let settled = office
+            .notes
+            .fit_since
+            .iter()
+            .filter(|(node, _)| next.member(**node).is_some())
+            .map(|(_, since)| *since + delay)
+            .max();
+        let Some(settled) = settled else { return };
+        // Who comes in with this very version has not been seen fit yet, and waits like the others.
+        let fit = |id: &NodeId| office.notes.fit_since.contains_key(id);
+        let nodes: Vec<NodeId> = next.members.iter().map(|member| member.id).filter(fit).collect();
+        if now < settled {
+            self.look_again(settled);
+            return;
+        }
+        let best = imbalance(next, &self.config, &nodes, |service, node| self.may_hold(next, node, service));
+        if let Some((service, to)) = best
+            && let Some(at) = next.table.iter().position(|slot| slot.service == service)
+            && let Some(from) = next.table[at].holder
+            && self.says_it_holds(service, from)
+        {
+            conditions.events.push(Event::MoveBegan { service, from, to, why: Why::Balance });
+            next.table[at].phase = Phase::Prepare { to };
+        }
+    }
+
+    /// The living node of highest priority is the controller: once one with more has been fit for
+    /// `failback_delay` and nothing is under way, it gets the office.
+    pub(in crate::controller) fn maybe_resign(&mut self, now: Instant) {
+        let Some(state) = &self.committed else { return };
+        let Some(office) = &self.office else { return };
+        let epoch = state.epoch;
+        let quiet = state.table.iter().all(|slot| slot.phase == Phase::Held || slot.phase == Phase::Failed);
+        let mine = self.priority(self.me);
+        let heir = state
+            .members
+            .iter()
+            .filter(|member| !member.leaving && self.is_calm(member.id) && self.priority(member.id) > mine)
+            .filter(|member| office.report_at(member.id, epoch).is_some())
+            .map(|member| member.id)
+            .max_by_key(|&id| self.priority(id));
+        let Some(heir) = heir else { return };
+        if !quiet || state.frozen {
+            return;
+        }
+        // Standby nodes lead as well; `fit_since` knows those that do not take services by their joining.
+        let since = office.notes.fit_since.get(&heir).copied().unwrap_or(office.won_at);
+        let due = since.max(office.won_at) + self.config.cluster.failback_delay;
+        if now < due {
+            self.look_again(due);
+            return;
+        }
+        let until = office.root_end.min(now + self.timing.x);
+        self.tell_all(Packet::Resign { to: heir });
+        self.leave_office(now, until);
+        if let Some(following) = &mut self.following {
+            following.heir = Some(heir);
+        }
+        self.promise.until = now;
+    }
+}

@@ -1,0 +1,145 @@
+//! H: this node's part in a planned move, as the old holder and as the new one.
+
+use super::*;
+
+impl Controller {
+    pub(in crate::controller) fn tick_handover(&mut self, now: Instant, id: ServiceId) {
+        let Some(local) = self.services.get_mut(&id) else { return };
+        let Some(handover) = &mut local.handover else { return };
+        if now >= handover.next_send && !handover.heard && handover.had {
+            handover.next_send = now + HAND_OVER_STEP;
+            let (to, nonce) = (handover.to, handover.nonce);
+            self.tell(to, Packet::FailBack { service: id, nonce });
+        }
+    }
+
+    /// H1: start and check, no address yet.
+    pub(in crate::controller) fn settle_prepare(&mut self, now: Instant, id: ServiceId) {
+        let epoch = self.epoch();
+        let Some(local) = self.services.get_mut(&id) else { return };
+        if local.declined.is_some_and(|at| at != epoch) {
+            local.declined = None;
+        }
+        if local.wanted {
+            local.wanted = false;
+        }
+        if local.declined.is_some() {
+            return;
+        }
+        match local.script {
+            Script::Stopped => self.start(now, id),
+            Script::Started if local.answered != Some(epoch) => {
+                local.answered = Some(epoch);
+                self.answer_ready(id, true);
+            }
+            Script::Started | Script::Starting(_) | Script::Stopping(_) => {}
+        }
+    }
+
+    pub(in crate::controller) fn answer_ready(&mut self, id: ServiceId, ok: bool) {
+        let epoch = self.epoch();
+        let me = self.me;
+        if let Some(office) = &mut self.office {
+            office.notes.ready(id, epoch, me, ok);
+            self.dirty = true;
+        } else if let Some(controller) = self.controller() {
+            self.tell(controller, Packet::Ready { service: id, ok });
+        }
+    }
+
+    /// H2: note `until` before the first FAIL_BACK; from then on never beyond it.
+    pub(in crate::controller) fn settle_give(&mut self, now: Instant, id: ServiceId, to: NodeId) {
+        let nonce = self.nonce();
+        let limit = self.timing.p * 2;
+        let endless = self.planted(Planted::HandoverWithoutUntil);
+        let Some(local) = self.services.get_mut(&id) else { return };
+        local.look = None;
+        let had = local.present && local.wanted;
+        let handover = *local.handover.get_or_insert(Handover {
+            to,
+            nonce,
+            until: now + limit,
+            next_send: now,
+            heard: false,
+            had,
+        });
+        if now >= handover.until && (handover.heard || !endless) {
+            if let Some(handover) = &mut local.handover {
+                handover.until = Instant::MAX;
+                handover.next_send =
+                    if handover.heard || !handover.had { Instant::MAX } else { now + HAND_OVER_STEP };
+            }
+            if local.wanted {
+                local.wanted = false;
+                self.event(Event::Released { service: id, why: Why::HandedOver });
+            }
+        }
+        self.tick_handover(now, id);
+    }
+
+    /// H3: FAIL_BACK and an own lease; the old holder's word replaces the look.
+    pub(in crate::controller) fn settle_receive(&mut self, now: Instant, id: ServiceId) {
+        let current = self.lease_is_current(now);
+        let external = self.external_ok();
+        let p = self.timing.p;
+        let epoch = self.epoch();
+        let Some(local) = self.services.get_mut(&id) else { return };
+        local.handover = None;
+        local.look = None;
+        if local.wanted {
+            if local.present && now.since(local.told) >= p {
+                self.tell_taken(now, id);
+            }
+            return;
+        }
+        if local.invited == Some(epoch) && current && external {
+            self.take(now, id);
+        }
+    }
+
+    // ── hints and news from others ──────────────────────────────────────────────────────────────────
+
+    /// FAIL_BACK: released to this node (H2). Counts only at exactly the epoch that both have.
+    pub(in crate::controller) fn on_fail_back(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        epoch: Epoch,
+        id: ServiceId,
+    ) {
+        self.commit_if_proved(now, epoch);
+        if let Duty::Receive { from: holder } = self.duty(id)
+            && holder == Some(from)
+            && epoch == self.epoch()
+            && let Some(local) = self.services.get_mut(&id)
+        {
+            local.invited = Some(epoch);
+            self.stirred = true;
+        }
+    }
+
+    /// TAKE_OVER or FAILBACK_OK: `from` holds it now.
+    pub(in crate::controller) fn on_taken(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        epoch: Epoch,
+        id: ServiceId,
+    ) {
+        if epoch < self.epoch() {
+            return;
+        }
+        if let Some(office) = &mut self.office {
+            office.notes.taken(id, epoch, from);
+            self.dirty = true;
+        }
+        if let Some(handover) = self.services.get_mut(&id).and_then(|local| local.handover.as_mut())
+            && handover.to == from
+            && !handover.heard
+        {
+            handover.heard = true;
+            self.stirred = true;
+            handover.until = handover.until.min(now + HAND_OVER_STEP);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! F: is somebody outside answering for the address?
+
+use super::*;
+
+impl Controller {
+    pub(in crate::controller) fn look_patience(&self, look: &Look) -> Duration {
+        if look.quick { QUICK } else { self.timing.p / 2 }
+    }
+
+    pub(in crate::controller) fn tick_look(&mut self, now: Instant, id: ServiceId) {
+        let half = self.timing.p / 2;
+        let quick_need = 3;
+        let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) else { return };
+        if now < look.next {
+            return;
+        }
+        look.sent = look.sent.saturating_add(1);
+        look.last = now;
+        look.answered <<= 1;
+        let quick = look.quick && look.sent < quick_need && look.blocked_until.is_none();
+        look.next = now + if quick { QUICK } else { half };
+        self.effects.push_back(Effect::Probe { service: id });
+    }
+
+    /// F1: negative? Latched: once answered, blocked until the old kernel must have dropped the address,
+    /// and then for as long as any of the last 16 probes was answered.
+    pub(in crate::controller) fn look_is_negative(&self, now: Instant, look: &Look) -> bool {
+        let misses = self.config.cluster.hello_misses;
+        let needed = if look.quick { 3 } else { 2 * (misses + 1) };
+        // Every probe but the last has had its time; the last one when its patience is over.
+        let settled = look.sent - u32::from(look.sent > 0 && now < look.last + self.look_patience(look));
+        if self.planted(Planted::LookNotLatched) {
+            return settled > 0 && look.answered & 3 == 0;
+        }
+        match look.blocked_until {
+            None => settled >= needed,
+            Some(until) => now >= until && look.answered == 0 && settled >= 16,
+        }
+    }
+
+    // ── looking ─────────────────────────────────────────────────────────────────────────────────────
+
+    pub(in crate::controller) fn look(&mut self, now: Instant, id: ServiceId, quick: bool) {
+        let local = self.services.entry(id).or_default();
+        if local.wanted || local.present {
+            return;
+        }
+        match &mut local.look {
+            Some(look) => look.quick |= quick,
+            None => {
+                local.look = Some(Look {
+                    since: now,
+                    quick,
+                    sent: 0,
+                    last: now,
+                    next: now,
+                    answered: 0,
+                    blocked_until: None,
+                    told: false,
+                });
+            }
+        }
+        self.tick_look(now, id);
+    }
+
+    /// This node is among the three likeliest to get one of the suspects' services (so that the look is
+    /// over when the decision falls), or a stored proposal names it.
+    pub(in crate::controller) fn may_come_here(&self, id: ServiceId) -> bool {
+        let named = self
+            .proposed
+            .as_ref()
+            .and_then(|state| state.slot(id))
+            .is_some_and(|slot| slot.phase == Phase::Held && slot.holder == Some(self.me));
+        if named {
+            return true;
+        }
+        let Some(state) = &self.committed else { return false };
+        let Some(holder) = state.slot(id).and_then(|slot| slot.holder) else { return false };
+        if !self.is_doubtful(holder) || !self.is_member() || !self.external_ok() {
+            return false;
+        }
+        let controller = self.controller().unwrap_or(self.me);
+        let candidates: Vec<NodeId> = state
+            .members
+            .iter()
+            .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving)
+            .map(|member| member.id)
+            .collect();
+        if ownership::home(&self.config, id) == Some(self.me) {
+            return true;
+        }
+        let loads = ownership::Loads::of(state, &self.config);
+        loads.ranking(&self.config, id, &candidates, controller).iter().take(3).any(|&node| node == self.me)
+    }
+
+    /// D3: the look starts with the suspicion, so it costs no time.
+    pub(in crate::controller) fn look_for_suspects(&mut self, now: Instant) {
+        let Some(state) = &self.committed else { return };
+        let ids: Vec<ServiceId> = state
+            .table
+            .iter()
+            .filter(|slot| slot.holder.is_some_and(|holder| holder != self.me && self.is_doubtful(holder)))
+            .map(|slot| slot.service)
+            .collect();
+        for id in ids {
+            if self.may_come_here(id) {
+                self.look(now, id, false);
+            }
+        }
+    }
+
+    /// A proposal names this node for a service: the look begins before it is committed.
+    pub(in crate::controller) fn look_at_proposal(&mut self, now: Instant) {
+        let Some(state) = &self.proposed else { return };
+        let ids: Vec<ServiceId> = state
+            .table
+            .iter()
+            .filter(|slot| slot.holder == Some(self.me) && slot.phase == Phase::Held)
+            .map(|slot| slot.service)
+            .collect();
+        for id in ids {
+            if self.duty(id) == Duty::None {
+                let quick = self.holder_left(id);
+                self.look(now, id, quick);
+            }
+        }
+    }
+
+    /// The present holder said goodbye, or gave the service up: it has released it.
+    pub(in crate::controller) fn holder_left(&self, id: ServiceId) -> bool {
+        let Some(state) = &self.committed else { return false };
+        let Some(slot) = state.slot(id) else { return false };
+        let Some(holder) = slot.holder else { return false };
+        state.member(holder).is_some_and(|member| self.has_left(holder, member.incarnation))
+    }
+
+    pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
+        let life = self.config.cluster.valid_lft;
+        let duty = self.duty(id);
+        let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
+        let contact =
+            holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
+        let Some(local) = self.services.get_mut(&id) else { return };
+        if let Some(look) = &mut local.look {
+            look.answered |= 1;
+            let until = look.since.max(contact) + life + KERNEL_GRACE;
+            look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
+            local.stranger = Some(mac);
+            // Told when it is this node's to hold, even if the look began before (F2).
+            if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {
+                self.event(Event::Blocked { service: id, mac });
+            }
+            return;
+        }
+        // RFC 5227, 2.4: defend, but not more often than every ten seconds; announce at most every second.
+        if local.present && duty == Duty::Hold {
+            local.stranger = Some(mac);
+            let quiet = local.defended.is_none_or(|at| now.since(at) >= Duration::from_secs(10));
+            if quiet {
+                local.defended = Some(now);
+                self.event(Event::Rival { service: id, mac });
+                self.announce(now, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The services' `start` and `stop` commands.
+
+use super::*;
+
+impl Controller {
+    /// Another service of this node with the same start command has been started.
+    pub(in crate::controller) fn runs_already(&self, id: ServiceId) -> bool {
+        let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else {
+            return false;
+        };
+        self.services.iter().any(|(&other, local)| {
+            other != id
+                && local.script == Script::Started
+                && self.config.service(other).and_then(|service| service.start.as_ref()) == Some(start)
+        })
+    }
+
+    pub(in crate::controller) fn start(&mut self, _now: Instant, id: ServiceId) {
+        let wanted = self.config.service(id).is_some_and(|service| service.start.is_some());
+        let token = self.next_token;
+        let Some(local) = self.services.get_mut(&id) else { return };
+        if !wanted {
+            local.script = Script::Started;
+            self.dirty = true;
+            return self.settle_started(id);
+        }
+        if local.script == Script::Stopped {
+            self.next_token += 1;
+            local.script = Script::Starting(token);
+            self.effects.push_back(Effect::Run { service: id, action: Action::Start, token });
+        }
+    }
+
+    pub(in crate::controller) fn settle_started(&mut self, id: ServiceId) {
+        let epoch = self.epoch();
+        if self.duty(id) == Duty::Prepare
+            && let Some(local) = self.services.get_mut(&id)
+            && local.answered != Some(epoch)
+        {
+            local.answered = Some(epoch);
+            self.answer_ready(id, true);
+        }
+    }
+
+    /// `stop`, once the address is gone; not while another service here lives by the same command.
+    pub(in crate::controller) fn stop_if_idle(&mut self, _now: Instant, id: ServiceId) {
+        let Some(local) = self.services.get(&id) else { return };
+        if local.script != Script::Started || local.present || local.wanted {
+            return;
+        }
+        let stop = self.config.service(id).and_then(|service| service.stop.clone());
+        let shared = stop.is_some()
+            && self.services.iter().any(|(&other, local)| {
+                other != id
+                    && local.script != Script::Stopped
+                    && self.config.service(other).and_then(|service| service.stop.clone()) == stop
+            });
+        let token = self.next_token;
+        let local = self.services.get_mut(&id).expect("looked at above");
+        if stop.is_none() || shared {
+            local.script = Script::Stopped;
+            return;
+        }
+        self.next_token += 1;
+        local.script = Script::Stopping(token);
+        self.effects.push_back(Effect::Run { service: id, action: Action::Stop, token });
+    }
+
+    pub(in crate::controller) fn on_ran(
+        &mut self,
+        now: Instant,
+        id: ServiceId,
+        action: Action,
+        token: u64,
+        ok: bool,
+    ) {
+        let epoch = self.epoch();
+        let duty = self.duty(id);
+        let Some(local) = self.services.get_mut(&id) else { return };
+        match (action, local.script) {
+            (Action::Start, Script::Starting(expected)) if expected == token => {}
+            (Action::Stop, Script::Stopping(expected)) if expected == token => {
+                local.script = Script::Stopped;
+                return;
+            }
+            _ => return,
+        }
+        if ok {
+            local.script = Script::Started;
+            let announce = local.present && local.wanted && local.to_announce;
+            if announce {
+                self.announce(now, id);
+            }
+            self.settle_started(id);
+            return;
+        }
+        // It cannot run here: the address goes, and the controller places it elsewhere.
+        local.script = Script::Stopped;
+        local.wanted = false;
+        local.declined = Some(epoch);
+        self.event(Event::StartFailed { service: id });
+        if duty == Duty::Prepare {
+            self.answer_ready(id, false);
+        }
+        self.dirty = true;
+        self.serve(now);
+        if self.office.is_none() {
+            self.ask(now);
+        }
+    }
+
+    /// Commands that still run, for the orderly leave.
+    pub(in crate::controller) fn scripts_run(&self) -> bool {
+        self.services.values().any(|local| matches!(local.script, Script::Starting(_) | Script::Stopping(_)))
+    }
+}
