@@ -194,6 +194,20 @@ impl Controller {
         self.tell(right, Packet::Hello { nonce });
     }
 
+    /// The beat is there, or goes out: HELLO goes with it, in the same wake. Nobody is a quarter of T early for
+    /// it twice in a row; a beat that is late or lost leaves HELLO to its own deadline, p/8 after it.
+    pub(super) fn hello_with_beat(&mut self, now: Instant) {
+        let Some(right) = self.ring.right else { return };
+        let quarter = self.timing.t / 4;
+        if self.ring.hello_sent.is_some_and(|sent| now.since(sent) < quarter) {
+            // Out of step: it is in step by the beat after the next.
+            self.ring.next_hello = self.ring.next_hello.min(now + quarter * 2);
+            return;
+        }
+        self.ring.next_hello = now + self.timing.t + self.timing.p / 8;
+        self.hello(now, right, true);
+    }
+
     /// D1: resent every p; after two resends the left side suspects as well.
     fn resend_hello(&mut self, now: Instant, right: NodeId) {
         let sent = self.ring.hello_sent.unwrap_or(now);
@@ -447,6 +461,10 @@ impl Controller {
         self.rumours.remove(&header.from);
         peer.path_fault = false;
         peer.heard_on[link_index(header.link)] = now;
+        if self.ring.right == Some(header.from) {
+            // D1: it has answered, or spoken: no resend to wake up for.
+            self.ring.next_resend = Instant::MAX;
+        }
         if self.suspicions.contains_key(&header.from) {
             self.clear(now, header.from, header.incarnation, Why::Heard);
         }

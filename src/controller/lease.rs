@@ -158,6 +158,7 @@ impl Controller {
         let answer = Packet::BeatAck { number, nonce, report };
         self.tell_on(header.from, header.link, answer);
         self.lease.next_ask = self.lease.next_ask.min(now + self.timing.p);
+        self.hello_with_beat(now);
     }
 
     /// L5: the lease counts from the own sending of the request that is granted, never from receipt.

@@ -443,6 +443,9 @@ impl Controller {
         let members = if now < office.root_end { living } else { 0 };
         let links = if regular && !lost && !missing { Links::Internal } else { Links::All };
         self.send(Destination::All, links, Packet::Beat { number, members, priority });
+        if regular {
+            self.hello_with_beat(now);
+        }
         self.renew_root(now);
         self.grant_pending(now);
     }

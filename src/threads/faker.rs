@@ -20,6 +20,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Orders that may wait: a look at all services of a dead node probes each every p/2, and the faker does
 /// hundreds in that time.
@@ -92,7 +93,11 @@ impl Faker {
                 Received::Message(Order::Announce(service)) => work.announce(service),
                 Received::Message(Order::Probe(service)) => work.probe(service),
                 Received::Nothing if now >= work.next_ending => work.compare(),
-                Received::Nothing if now >= work.next_renewal => work.renew(now),
+                // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
+                // is done now, and spares a wake of its own.
+                Received::Nothing if now + work.renewal_interval() / 2 >= work.next_renewal => {
+                    work.renew(now)
+                }
                 Received::Nothing => {}
                 Received::Closed => return work.drop_all("the daemon ends"),
             }
@@ -101,6 +106,11 @@ impl Faker {
 }
 
 impl Work {
+    /// An eighth of the lifetime: seven renewals may fail before the kernel takes the address away.
+    fn renewal_interval(&self) -> Duration {
+        self.faker.published.config().cluster.valid_lft / 8
+    }
+
     /// The end of the lease as far as it is known (an extension does not wake us), or the next renewal.
     fn next_wake(&self) -> Instant {
         let lease = &self.faker.published.lease;
