@@ -164,6 +164,7 @@ impl Controller {
 
     /// L4: grants what was asked for before the beat was backed.
     pub(super) fn grant_pending(&mut self, now: Instant) {
+        let epoch = self.epoch();
         let Some(office) = &self.office else { return };
         let backed_number = office
             .beats
@@ -176,7 +177,9 @@ impl Controller {
             .iter()
             .filter_map(|(&node, follower)| {
                 let request = follower.pending?;
-                (request.number <= backed_number).then_some((node, request))
+                // L7: who asked before the last commit may not know that it has lost a service by it.
+                let up_to_date = follower.report.as_ref().is_some_and(|(at, _)| *at == epoch);
+                (up_to_date && request.number <= backed_number).then_some((node, request))
             })
             .collect();
         for (node, request) in ready {

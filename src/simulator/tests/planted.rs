@@ -27,7 +27,20 @@ const ALL: [Planted; 12] = [
 ];
 
 /// Seeds that catch each mistake.
-const CAUGHT: &[(Planted, &[u64])] = &[];
+const CAUGHT: &[(Planted, &[u64])] = &[
+    (Planted::NoWaitForLeases, &[1, 2, 4]),
+    (Planted::NoPromise, &[0, 2, 3]),
+    (Planted::NoWaitAfterWinning, &[2, 6, 11]),
+    (Planted::LeaseFromReceipt, &[1, 2, 5]),
+    (Planted::AcknowledgeWithoutStoring, &[13, 15, 52]),
+    (Planted::OrderByVersionAlone, &[46]),
+    (Planted::LookNotLatched, &[0, 1, 2]),
+    (Planted::HandoverWithoutUntil, &[6, 12, 15]),
+    (Planted::AbortWithoutWaiting, &[3]),
+    (Planted::KeepWithoutLease, &[0, 1, 2]),
+    (Planted::GrantWhileRevoking, &[6]),
+    (Planted::VoteAtOnce, &[123, 124, 134]),
+];
 
 /// The faults under which the broken rule matters.
 fn faults(planted: Planted) -> Drill {
@@ -38,11 +51,11 @@ fn faults(planted: Planted) -> Drill {
         | Planted::LeaseFromReceipt
         | Planted::AcknowledgeWithoutStoring
         | Planted::KeepWithoutLease
-        | Planted::GrantWhileRevoking
         | Planted::VoteAtOnce => Drill::Isolation,
-        Planted::OrderByVersionAlone | Planted::HandoverWithoutUntil | Planted::AbortWithoutWaiting => {
-            Drill::Moves
-        }
+        Planted::OrderByVersionAlone
+        | Planted::HandoverWithoutUntil
+        | Planted::AbortWithoutWaiting
+        | Planted::GrantWhileRevoking => Drill::Moves,
         Planted::LookNotLatched => Drill::Stopped,
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::ProbeInterval;
 use crate::simulator::clock::{MILLI, Nanos, SECOND};
 use crate::simulator::experiment::{Deaths, Victims, deaths};
+use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Outcome, Scenario, run};
 use crate::vocabulary::LinkRole;
 
@@ -33,6 +34,17 @@ fn one_seed_is_one_story() {
 fn storms_break_no_promise() {
     for seed in 0..40 {
         kept(&storm(seed, 2 + (seed % 8) as usize));
+    }
+}
+
+/// The look is blind, or the daemons die: leases alone, or the look alone.
+#[test]
+fn drills_break_no_promise() {
+    for seed in 0..30 {
+        for drill in [Drill::Isolation, Drill::Moves, Drill::Stopped] {
+            let nodes = 3 + (seed % 4) as usize;
+            kept(&Scenario { kind: Kind::Drill(drill), duration: 30 * SECOND, ..storm(seed, nodes) });
+        }
     }
 }
 
@@ -76,18 +88,23 @@ fn outages(victims: Victims, nodes: usize, probe: ProbeInterval) -> Vec<Nanos> {
 /// P3, whatever N and whoever dies.
 #[test]
 fn deaths_are_taken_over_in_bounded_time() {
+    // One, or two neighbours, whose watcher lives: T + g until suspicion (D2), four probes until the
+    // verdict (D6), the lease of a holder that asked right before it died. Of three neighbours, the one in
+    // the middle has no watcher left: its silence is seen when the roll is called (D4), a probe interval or
+    // two later.
+    let (one, chain) = (220 * MILLI, 245 * MILLI);
     let cases = [
-        (Victims::Any, 2),
-        (Victims::Any, 3),
-        (Victims::Plain, 4),
-        (Victims::Controller, 4),
-        (Victims::Neighbours(2), 5),
-        (Victims::Neighbours(3), 9),
-        (Victims::Any, 16),
+        (Victims::Any, 2, one),
+        (Victims::Any, 3, one),
+        (Victims::Plain, 4, one),
+        (Victims::Controller, 4, one),
+        (Victims::Neighbours(2), 5, one),
+        (Victims::Neighbours(3), 9, chain),
+        (Victims::Any, 16, one),
     ];
-    for (victims, nodes) in cases {
+    for (victims, nodes, bound) in cases {
         let all = outages(victims, nodes, ProbeInterval::Auto);
         let worst = all.last().copied().expect("somebody had a service");
-        assert!(worst <= 220 * MILLI, "{victims:?} of {nodes}: worst {} ms", worst / MILLI);
+        assert!(worst <= bound, "{victims:?} of {nodes}: worst {} ms", worst / MILLI);
     }
 }
