@@ -118,6 +118,7 @@ impl Controller {
         // A state without this life: out of the cluster, if it is later than what this node knows (J3).
         if self.is_member() && state.lineage == self.lineage() && state.epoch > self.epoch() {
             let known = state.member(self.me).map(|member| member.incarnation);
+            self.remembered = Some(state);
             self.rejoin(now, known);
         } else if !self.is_member() {
             self.boot.controller_seen = Some((now, header.from));

@@ -61,10 +61,9 @@ impl Controller {
         if self.planted(Planted::KeepWithoutLease) && self.is_member() {
             return Instant::MAX;
         }
-        let lease = self.lease.end - self.margin();
         match &self.office {
-            Some(office) => office.root_end.max(lease),
-            None => lease,
+            Some(office) => office.root_end,
+            None => self.lease.end - self.margin(),
         }
     }
 

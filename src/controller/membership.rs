@@ -180,9 +180,9 @@ impl Controller {
         self.event(Event::Reborn { incarnation: self.incarnation });
         self.effects.push_back(Effect::Reborn(self.incarnation));
         let seen = self.epoch().term.round.max(self.boot.round_seen);
-        self.committed = None;
-        self.proposed = None;
-        self.remembered = None;
+        // What the old life stored may be the only trace of a commit: the new one's vote tells it (E3).
+        let known = [self.committed.take(), self.proposed.take(), self.remembered.take()];
+        self.remembered = known.into_iter().flatten().max_by_key(|state| state.epoch);
         self.storing = None;
         self.office = None;
         self.candidacy = None;
@@ -221,6 +221,14 @@ impl Controller {
         if header.lineage == self.lineage() && header.epoch > self.epoch() {
             self.rejoin(now, Some(known));
         }
+    }
+
+    /// M1: this lineage has lost; the winner's takes its place in everything, votes included.
+    pub(super) fn forget_lineage(&mut self) {
+        self.boot.round_seen = self.boot.round_seen.max(self.epoch().term.round);
+        self.committed = None;
+        self.proposed = None;
+        self.remembered = None;
     }
 
     // ── leaving ─────────────────────────────────────────────────────────────────────────────────────

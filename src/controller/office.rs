@@ -191,8 +191,11 @@ impl Controller {
         let x = self.timing.x;
         let longest = self.timing.member;
         let careless = self.planted(Planted::GrantWhileRevoking);
+        let term = self.epoch().term;
         let Some(office) = &mut self.office else { return };
-        let revoked = office.proposal.as_ref().is_some_and(|proposal| proposal.revoked.contains(&node));
+        // E3: before this term's first proposal nobody knows yet who loses by it.
+        let begun = office.term == term;
+        let revoked = office.proposal.as_ref().map_or(!begun, |proposal| proposal.revoked.contains(&node));
         if now >= office.root_end || (revoked && !careless) {
             return;
         }

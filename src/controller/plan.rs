@@ -157,6 +157,7 @@ impl Controller {
             self.inherit_waits(&current, &mut conditions);
         }
         self.plan_table(now, &mut next, &mut conditions);
+        self.await_leases(now, &current, &next, &mut conditions);
         if next == current && !first {
             self.plan_members(now, &mut next, &mut conditions);
             self.plan_flags(&mut next);
@@ -180,17 +181,18 @@ impl Controller {
     }
 
     /// E3, E4: the inherited state may be a proposal that was never committed, with reassignments whose
-    /// leases its author was still waiting for.
+    /// leases its author was still waiting for. Nor does this term grant any to who loses by it.
     fn inherit_waits(&self, base: &State, conditions: &mut Conditions) {
         let Some(office) = &self.office else { return };
-        let moved = base.table.iter().any(|slot| {
+        for slot in &base.table {
             let old = self.committed.as_ref().and_then(|state| state.slot(slot.service));
-            old.is_some_and(|old| {
-                old.holder.is_some() && (old.holder, old.phase) != (slot.holder, slot.phase)
-            })
-        });
-        if moved {
-            conditions.not_before = conditions.not_before.max(office.not_before);
+            let Some(old) = old.filter(|old| (old.holder, old.phase) != (slot.holder, slot.phase)) else {
+                continue;
+            };
+            for node in possible_holders(old) {
+                conditions.not_before = conditions.not_before.max(office.not_before);
+                conditions.revoked.insert(node);
+            }
         }
     }
 
@@ -312,8 +314,8 @@ impl Controller {
         for at in 0..next.table.len() {
             let slot = next.table[at];
             let planned = match slot.phase {
-                Phase::Held => self.plan_held(now, next, &slot, conditions),
-                Phase::Failed => self.plan_failed(next, &slot),
+                Phase::Held => self.plan_held(now, next, &slot),
+                Phase::Failed => self.plan_failed(now, next, &slot),
                 Phase::Prepare { to } => self.plan_prepare(now, next, &slot, to, conditions),
                 Phase::Handover { to } => self.plan_handover(now, next, &slot, to, conditions),
                 Phase::Abort { to } => self.plan_abort(now, next, &slot, to, conditions),
@@ -328,24 +330,82 @@ impl Controller {
         self.place(now, next, &homeless, conditions);
     }
 
-    fn plan_held(&mut self, now: Instant, next: &State, slot: &Slot, conditions: &mut Conditions) -> Step {
+    fn plan_held(&mut self, now: Instant, next: &State, slot: &Slot) -> Step {
         // When others may be placed, and when who was never heard counts as lost (C1).
         self.look_again(self.started + self.config.cluster.startup_wait);
         let Some(holder) = slot.holder else {
             // No longer in the file: `plan_flags` took it from its holder, and nobody gets it again.
             let known = self.config.service(slot.service).is_some();
-            return if known && self.may_place(now, next, slot.service) { Step::Place } else { Step::Stay };
+            let free = known && self.may_place(now, next, slot.service);
+            return if free && self.nobody_has(now, next, slot.service) { Step::Place } else { Step::Stay };
         };
         match self.holder_is(next, holder, slot.service) {
             Holder::Fine => Step::Stay,
             Holder::Lost if self.never_heard(now, holder) => Step::Stay,
-            Holder::Lost => {
-                conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
-                conditions.revoked.insert(holder);
-                Step::Place
-            }
-            Holder::Declined => Step::Place,
+            Holder::Lost | Holder::Declined => Step::Place,
         }
+    }
+
+    /// S2: a service goes to another node only after whoever could have it by the state before has said that
+    /// it has not, or after its leases.
+    fn await_leases(&self, now: Instant, current: &State, next: &State, conditions: &mut Conditions) {
+        for slot in &next.table {
+            let Some(old) = current.slot(slot.service) else { continue };
+            let heir = if slot.phase == Phase::Held { slot.holder } else { None };
+            if heir.is_none() || (old.phase == Phase::Held && old.holder == heir) {
+                continue;
+            }
+            for node in possible_holders(old) {
+                let careless = self.planted(Planted::AbortWithoutWaiting) && Some(node) != old.holder;
+                if Some(node) != heir && !careless && !self.has_released(old, node) {
+                    conditions.not_before = conditions.not_before.max(self.free_at(now, node));
+                    conditions.revoked.insert(node);
+                }
+            }
+        }
+    }
+
+    /// By its own word that node does not have the address, and will not by this slot of the committed state.
+    fn has_released(&self, slot: &Slot, node: NodeId) -> bool {
+        if self.committed.as_ref().and_then(|state| state.slot(slot.service)) != Some(slot) {
+            return false;
+        }
+        // Who gives never takes; in an abort neither does.
+        let only_loses = match slot.phase {
+            Phase::Abort { .. } => true,
+            Phase::Handover { to } => node != to,
+            Phase::Held | Phase::Failed | Phase::Prepare { .. } => false,
+        };
+        let epoch = self.epoch();
+        if node == self.me {
+            let local = self.services.get(&slot.service);
+            return local.is_none_or(|local| {
+                local.has_declined(epoch) || (only_loses && !local.wanted && !local.present)
+            });
+        }
+        let report = self.office.as_ref().and_then(|office| office.report_at(node, epoch));
+        report.is_some_and(|report| {
+            report.failed.contains(&slot.service) || (only_loses && !report.holding.contains(&slot.service))
+        })
+    }
+
+    /// Nobody has the address of a service that the state gives to nobody: every member says so, or is lost
+    /// and its leases are over.
+    fn nobody_has(&mut self, now: Instant, state: &State, service: ServiceId) -> bool {
+        let epoch = self.epoch();
+        let members: Vec<NodeId> = state.members.iter().map(|member| member.id).collect();
+        members.into_iter().all(|node| {
+            if node == self.me {
+                return self.services.get(&service).is_none_or(|local| !local.wanted && !local.present);
+            }
+            let report = self.office.as_ref().and_then(|office| office.report_at(node, epoch));
+            if let Some(report) = report {
+                return !report.holding.contains(&service);
+            }
+            let free = self.free_at(now, node);
+            self.look_again(free);
+            now >= free && (self.is_down(node) || self.never_heard(now, node))
+        })
     }
 
     /// C1: at a cold start others' services wait for their homes.
@@ -359,9 +419,9 @@ impl Controller {
         now < self.started + self.config.cluster.startup_wait && !self.peers.contains_key(&node)
     }
 
-    fn plan_failed(&self, next: &State, slot: &Slot) -> Step {
+    fn plan_failed(&mut self, now: Instant, next: &State, slot: &Slot) -> Step {
         let some = next.members.iter().any(|member| self.may_hold(next, member.id, slot.service));
-        if some { Step::Place } else { Step::Stay }
+        if some && self.nobody_has(now, next, slot.service) { Step::Place } else { Step::Stay }
     }
 
     /// What is due already has just been looked at: to look again at once would never end.
@@ -432,6 +492,15 @@ impl Controller {
         let phase = if failed { Phase::Failed } else { Phase::Held };
         Slot { holder: None, phase, pinned: false, service: old.service }
     }
+}
+
+/// Who may have the address by this slot.
+fn possible_holders(slot: &Slot) -> impl Iterator<Item = NodeId> {
+    let receiver = match slot.phase {
+        Phase::Handover { to } | Phase::Abort { to } => Some(to),
+        Phase::Held | Phase::Failed | Phase::Prepare { .. } => None,
+    };
+    [slot.holder, receiver].into_iter().flatten()
 }
 
 /// What happens to one slot.

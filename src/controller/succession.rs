@@ -320,6 +320,9 @@ impl Controller {
         self.voted = candidacy.term;
         self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
         self.following = None;
+        // From now on this node serves on its root alone: its successor takes its services over at the end
+        // of that (E4), and knows nothing of a lease that an earlier controller granted.
+        self.lease.cancel();
         self.office = Some(office);
         self.renew_root(now);
         self.dirty = true;

@@ -47,6 +47,7 @@ impl Controller {
                     .is_some_and(|(by, at)| by == header.from && now.since(at) <= self.timing.t * 2);
                 if outranked && known >= self.incarnation {
                     self.event(Event::Merged { winner: header.from });
+                    self.forget_lineage();
                     self.rejoin(now, Some(known));
                 }
             }
@@ -119,6 +120,7 @@ impl Controller {
         let leader = self.controller().unwrap_or(self.me);
         if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
             self.event(Event::Merged { winner: by });
+            self.forget_lineage();
             self.rejoin(now, None);
         }
     }

@@ -17,12 +17,7 @@ impl Controller {
         let back = Slot { phase: Phase::Held, ..*slot };
         match self.holder_is(next, holder, service) {
             Holder::Fine => {}
-            Holder::Lost => {
-                conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
-                conditions.revoked.insert(holder);
-                return self.finish_at(next, slot, to);
-            }
-            Holder::Declined => return self.finish_at(next, slot, to),
+            Holder::Lost | Holder::Declined => return self.finish_at(next, slot, to),
         }
         let (ready, failed) = self.preparation(service, to);
         let waited = self.phase_age(now, slot);
@@ -85,10 +80,11 @@ impl Controller {
         }
         if self.holder_is(next, to, service) == Holder::Lost {
             // N is dead; O serves no longer than `until`, which is less than the wait for N's lease.
-            let wait = self.free_at(now, to).max(now + self.timing.p * 2);
-            conditions.not_before = conditions.not_before.max(wait);
-            conditions.revoked.insert(to);
-            return self.back_or_place(next, slot);
+            let back = self.back_or_place(next, slot);
+            if !matches!(back, Step::Stay) {
+                conditions.not_before = conditions.not_before.max(now + self.timing.p * 2);
+                return back;
+            }
         }
         let limit = self.timing.p * 4;
         let waited = self.phase_age(now, slot);
@@ -109,12 +105,15 @@ impl Controller {
         told || report || own
     }
 
+    /// The move has failed: the service stays where it was, or goes to a third; but not away from who may
+    /// still have it and is only suspected, or unfit: that one is heard again, or lost.
     pub(in crate::controller) fn back_or_place(&self, next: &State, slot: &Slot) -> Step {
-        let holder = slot.holder.filter(|&holder| self.may_hold(next, holder, slot.service));
-        match holder {
-            Some(_) => Step::Become(Slot { phase: Phase::Held, ..*slot }),
-            None => Step::Place,
+        let Some(holder) = slot.holder else { return Step::Place };
+        if self.may_hold(next, holder, slot.service) {
+            return Step::Become(Slot { phase: Phase::Held, ..*slot });
         }
+        let lost = self.holder_is(next, holder, slot.service) == Holder::Lost;
+        if lost || self.has_released(slot, holder) { Step::Place } else { Step::Stay }
     }
 
     /// H4: only after N acknowledged the abort, or its lease ran out.
@@ -126,29 +125,12 @@ impl Controller {
         to: NodeId,
         conditions: &mut Conditions,
     ) -> Step {
-        let epoch = self.epoch();
-        let service = slot.service;
-        let office = self.office.as_ref();
-        let report = office.and_then(|office| office.report_at(to, epoch));
-        let released = report.is_some_and(|report| !report.holding.contains(&service))
-            || (to == self.me
-                && self.services.get(&service).is_none_or(|local| !local.present && !local.wanted))
-            || self.planted(Planted::AbortWithoutWaiting);
-        let until = now + self.timing.p * 2;
-        if let Some(holder) = slot.holder
-            && self.holder_is(next, holder, service) == Holder::Lost
-        {
-            conditions.not_before = conditions.not_before.max(self.free_at(now, holder));
-            conditions.revoked.insert(holder);
+        if !self.has_released(slot, to) && !self.planted(Planted::AbortWithoutWaiting) {
+            if self.holder_is(next, to, slot.service) != Holder::Lost {
+                return Step::Stay;
+            }
+            conditions.not_before = conditions.not_before.max(now + self.timing.p * 2);
         }
-        if released {
-            return self.back_or_place(next, slot);
-        }
-        if self.holder_is(next, to, service) == Holder::Lost {
-            conditions.not_before = conditions.not_before.max(self.free_at(now, to)).max(until);
-            conditions.revoked.insert(to);
-            return self.back_or_place(next, slot);
-        }
-        Step::Stay
+        self.back_or_place(next, slot)
     }
 }
