@@ -74,9 +74,9 @@ pub struct Controller {
 
     /// The newest committed state that this life knows.
     committed: Option<State>,
-    /// The newest proposal stored, always newer than `committed`.
+    /// The newest proposal stored, in this life or an earlier one, always newer than `committed`.
     proposed: Option<State>,
-    /// What an earlier life remembered: counts for quorum (Q1) and for votes, nothing else.
+    /// The newest committed state that an earlier life knew: counts for quorum (Q1) and for votes.
     remembered: Option<State>,
     /// The newest term voted for.
     voted: Term,
@@ -156,10 +156,10 @@ impl Controller {
     /// A node that has just started.
     pub fn new(config: Arc<Config>, identity: Identity, now: Instant) -> Self {
         let timing = Timing::new(config.cluster.hello_interval, 8);
-        let remembered = identity.record.as_ref().and_then(|record| {
-            let (committed, proposed) = (record.committed.clone(), record.proposed.clone());
-            if record.newest() == Epoch::NONE { None } else { proposed.or(committed) }
-        });
+        let record = identity.record.as_ref();
+        let remembered = record.and_then(|record| record.committed.clone());
+        let known = remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let proposed = record.and_then(|record| record.proposed.clone()).filter(|state| state.epoch > known);
         let voted = identity.record.as_ref().map_or(NO_TERM, |record| record.voted);
         let link = LinkHealth { carrier: true, failing: None };
         let mut controller = Controller {
@@ -173,7 +173,7 @@ impl Controller {
             started: now,
             may_vote_at: now,
             committed: None,
-            proposed: None,
+            proposed,
             remembered,
             voted,
             promise: Promise { term: NO_TERM, until: Instant::ZERO },

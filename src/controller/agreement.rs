@@ -11,10 +11,11 @@ impl Controller {
             return;
         }
         let concerns = state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation);
-        let newer = self.is_newer(state.epoch, self.epoch());
-        if !newer {
-            if state.epoch < self.epoch() {
-                self.nack(now, header.from, self.epoch().term, None);
+        // What an earlier life knew to be committed binds this one as well.
+        let known = self.epoch().max(self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch));
+        if !self.is_newer(state.epoch, known) {
+            if state.epoch < known {
+                self.nack(now, header.from, known.term, None);
             }
             return;
         }
@@ -127,12 +128,17 @@ impl Controller {
 
     /// An authentic packet from somebody who has committed exactly what is stored here proves the commit.
     pub(super) fn commit_if_proved(&mut self, now: Instant, epoch: Epoch) {
-        if self.proposed.as_ref().is_some_and(|proposed| proposed.epoch == epoch)
-            && self.storing.is_none()
-            && let Some(state) = self.proposed.take()
-            && state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation)
-        {
+        let proved = self.proposed.as_ref().is_some_and(|proposed| proposed.epoch == epoch);
+        if !proved || self.storing.is_some() {
+            return;
+        }
+        let Some(state) = self.proposed.take() else { return };
+        if state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation) {
             self.adopt(now, state);
+        } else if self.committed.is_none() {
+            self.remembered = Some(state);
+        } else {
+            self.proposed = Some(state);
         }
     }
 

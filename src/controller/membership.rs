@@ -104,7 +104,7 @@ impl Controller {
     }
 
     fn boot_word(&self, now: Instant) -> Boot {
-        let remembers = self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let remembers = self.newest_known().map_or(Epoch::NONE, |state| state.epoch);
         let standby =
             self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
         Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }
@@ -181,8 +181,10 @@ impl Controller {
         self.effects.push_back(Effect::Reborn(self.incarnation));
         let seen = self.epoch().term.round.max(self.boot.round_seen);
         // What the old life stored may be the only trace of a commit: the new one's vote tells it (E3).
-        let known = [self.committed.take(), self.proposed.take(), self.remembered.take()];
+        let known = [self.committed.take(), self.remembered.take()];
         self.remembered = known.into_iter().flatten().max_by_key(|state| state.epoch);
+        let newest = self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        self.proposed = self.proposed.take().filter(|state| state.epoch > newest);
         self.storing = None;
         self.office = None;
         self.candidacy = None;
@@ -206,6 +208,7 @@ impl Controller {
         if self.office.is_none() && self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term < term) {
             self.candidacy = None;
         }
+        self.give_way(now, term);
         self.renew_term(now, header, term);
         let Some(known) = known else { return };
         if known < self.incarnation {
@@ -218,7 +221,10 @@ impl Controller {
             }
             return;
         }
-        if header.lineage == self.lineage() && header.epoch > self.epoch() {
+        // Who leads this node, or has its vote, may have begun a lineage of its own meanwhile (M).
+        let term = header.epoch.term;
+        let led = header.lineage == self.lineage() || term == self.promise.term || term == self.epoch().term;
+        if led && header.epoch > self.epoch() {
             self.rejoin(now, Some(known));
         }
     }

@@ -352,7 +352,10 @@ impl Controller {
         for slot in &next.table {
             let Some(old) = current.slot(slot.service) else { continue };
             let heir = if slot.phase == Phase::Held { slot.holder } else { None };
-            if heir.is_none() || (old.phase == Phase::Held && old.holder == heir) {
+            let stays = old.phase == Phase::Held && old.holder == heir;
+            // Both ends agreed: N has it, and O serves no longer than its `until` (H2, H3).
+            let handed_over = matches!(old.phase, Phase::Handover { to } if Some(to) == heir);
+            if heir.is_none() || stays || handed_over {
                 continue;
             }
             for node in possible_holders(old) {

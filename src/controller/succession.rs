@@ -30,6 +30,9 @@ pub(super) struct Ballot {
     asked: Instant,
 }
 
+/// A term whose first state no majority stores within so many promises is given up: those who refuse it
+/// may have stored something newer, and a later term is newer than that.
+const ENDURANCE: u32 = 8;
 /// Requests remembered: one every p/2, each useful for less than Lp < 14 p.
 const ASKS: usize = 32;
 
@@ -111,7 +114,9 @@ impl Controller {
             (Some(office), _) => {
                 // Won, but the first state never reached a majority in time: begin again later.
                 let begun = office.term == self.epoch().term;
-                if !begun && now >= office.root_end && now >= office.won_at + self.timing.promise {
+                let rootless = now >= office.root_end && now >= office.won_at + self.timing.promise;
+                let tired = now >= office.won_at + self.timing.promise * ENDURANCE;
+                if !begun && (rootless || tired) {
                     self.leave_office(now, now);
                     self.candidacy = None;
                 }
@@ -283,7 +288,7 @@ impl Controller {
     }
 
     /// The newest state that this node or a voter has stored.
-    fn newest_known(&self) -> Option<&State> {
+    pub(super) fn newest_known(&self) -> Option<&State> {
         let own = [&self.committed, &self.proposed, &self.remembered].into_iter().flatten();
         let told = self.candidacy.iter().filter_map(|candidacy| candidacy.newest.as_ref());
         own.chain(told).max_by_key(|state| state.epoch)
@@ -391,6 +396,17 @@ impl Controller {
             base.lineage = self.nonce();
         }
         base
+    }
+
+    /// A term is won, but somebody whose acknowledgement it needs has stored something newer: it cannot
+    /// begin. What its voters promised stays, and lets this node serve on; the next term is newer.
+    pub(super) fn give_way(&mut self, now: Instant, newer: Term) {
+        let Some(office) = &self.office else { return };
+        if office.term < newer && office.term != self.epoch().term {
+            let until = office.root_end;
+            self.leave_office(now, until);
+            self.candidacy = None;
+        }
     }
 
     /// The controller gave its office away; its promises are void.

@@ -202,18 +202,27 @@ impl Checker {
         again
     }
 
+    /// Until when the giver of this offer and `other` may both have it, if at all.
+    fn overlap(&self, offer: &Offer, other: usize, giver: &Host) -> Option<Nanos> {
+        let until = offer.at + HANDOVER_PROBES * self.probe;
+        // Stopped or dead since it was offered: its kernel has the address as long as it likes, whoever of
+        // the others has it meanwhile.
+        let silenced = !giver.runs() || giver.last_silenced > offer.at;
+        if silenced {
+            return Some(until.max(giver.last_silenced + KERNEL));
+        }
+        (offer.to == other).then_some(until)
+    }
+
     /// Until when these two may both have it, if at all.
     fn excuse(&self, service: ServiceId, one: usize, other: usize, hosts: &[Host]) -> Option<Nanos> {
         let handover = [(one, other), (other, one)].into_iter().filter_map(|(from, to)| {
-            let offer = self
-                .offers
-                .iter()
-                .find(|offer| (offer.service, offer.from, offer.to) == (service, from, to))?;
-            self.agreed.contains(&(service, from, to)).then_some(())?;
-            let until = offer.at + HANDOVER_PROBES * self.probe;
-            // Stopped or dead since it was offered: its kernel has the address as long as it likes.
-            let silenced = !hosts[from].runs() || hosts[from].last_silenced > offer.at;
-            Some(if silenced { until.max(hosts[from].last_silenced + KERNEL) } else { until })
+            let given = |offer: &&Offer| {
+                (offer.service, offer.from) == (service, from)
+                    && self.agreed.contains(&(service, from, offer.to))
+            };
+            let offers = self.offers.iter().filter(given);
+            offers.filter_map(|offer| self.overlap(offer, to, &hosts[from])).max()
         });
         // Nobody takes an address that he could have seen on somebody: only old holders meet, and who had
         // already decided when the LANs healed.

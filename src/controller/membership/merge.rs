@@ -9,7 +9,9 @@ impl Controller {
         let Some(office) = &self.office else { return };
         let until = office.root_end;
         let begun = office.term == self.epoch().term;
-        if !begun || term <= office.term || header.lineage != self.lineage() || now >= until {
+        // Of this lineage, or of none: a node that joins may have stored it in an earlier life.
+        let ours = header.lineage == self.lineage() || header.lineage == 0;
+        if !begun || term <= office.term || !ours || now >= until {
             return;
         }
         self.leave_office(now, until);
@@ -52,6 +54,11 @@ impl Controller {
                 }
             }
             Packet::State { committed: true, state } => self.on_committed(now, header, state),
+            // Who has this node's vote unites both lineages under its term.
+            Packet::State { committed: false, state } if state.epoch.term == self.promise.term => {
+                self.on_proposal(now, header, state);
+            }
+            Packet::StateAck { epoch, digest } => self.on_state_ack(now, header.from, epoch, digest),
             // A member here that follows another lineage: the state, or, if it is beyond this one, a new life.
             Packet::BeatAck { .. } if self.office.is_some() => {
                 if header.epoch < self.epoch() {
@@ -67,6 +74,8 @@ impl Controller {
             Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
                 self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));
             }
+            // It has just taken what this node may be about to take.
+            Packet::TakeOver { service } | Packet::FailbackOk { service } => self.latch(service),
             Packet::IpCheck { nonce, .. } => {
                 let controller = self.controller();
                 self.tell(header.from, Packet::IpCheckAck { nonce, controller });

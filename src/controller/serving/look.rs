@@ -134,17 +134,24 @@ impl Controller {
         state.member(holder).is_some_and(|member| self.has_left(holder, member.incarnation))
     }
 
-    pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
+    /// F1: somebody outside has the address: as the look found out, or by his own word.
+    pub(in crate::controller) fn latch(&mut self, id: ServiceId) {
         let life = self.config.cluster.valid_lft;
-        let duty = self.duty(id);
         let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
         let contact =
             holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if let Some(look) = &mut local.look {
+        if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
             look.answered |= 1;
             let until = look.since.max(contact) + life + KERNEL_GRACE;
             look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
+        }
+    }
+
+    pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
+        let duty = self.duty(id);
+        self.latch(id);
+        let Some(local) = self.services.get_mut(&id) else { return };
+        if let Some(look) = &mut local.look {
             local.stranger = Some(mac);
             // Told when it is this node's to hold, even if the look began before (F2).
             if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {

@@ -120,7 +120,7 @@ fn l4_no_grant_for_a_beat_that_has_not_renewed_the_root() {
     bench.forget();
     // Node 1 alone acknowledges: two of four are no majority.
     bench.lose(|sent, to| to == 0 && sent.from != 1);
-    bench.run(90);
+    bench.run(120);
     assert!(bench.count(1, |packet| matches!(packet, Packet::BeatAck { .. })) >= 1);
     assert_eq!(grants(&bench, 1), []);
 }
