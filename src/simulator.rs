@@ -12,6 +12,48 @@
 //!    kernel, disk,     └───► checkers, trace
 //!         faker, clock)
 //! ```
+//!
+//! # Faults
+//!
+//! Everywhere: 0.05–0.25 ms transit; clocks that drift by up to 300 ppm and begin anywhere; one wake-up in
+//! ten up to 1 ms late; address calls of 0.01–0.3 ms, commands of 1–60 ms, records of 0.2–5 ms.
+//!
+//! | kind | weather of the LANs | faults, each class on or off by the seed | small ills |
+//! | --- | --- | --- | --- |
+//! | storm | each LAN: loss 0, 5, 20 %; twice 0, 1, 10 %; overtaking 0, 5 % by 3 ms; delay 0, 0.5, 5 % by 60 ms | all of `plan::CLASSES`, each every 1–12 s, 5 ms to 6 s long | failing or late address reports, disks, commands; busy threads (6 ms); garbled and replayed datagrams |
+//! | drill isolation | both alike: loss 0, 5, 20 %; delay 0, 5, 20 % by 60 ms | isolation every 0.15–2 s; mostly one power cut every 0.3–6 s | slow disks |
+//! | drill moves | the same | isolation, an operator's move every 0.1–0.8 s; often one or several power cuts every 1–6 s | slow disks |
+//! | drill amnesia | good | an operator's move every 50–150 ms; once, after 6–15 s, power cuts of all but one, which is isolated until they have elected one | slow disks |
+//! | drill stopped | internal the same, external 5 % loss | daemons that die (1–5 s) and stop (0.5–4 s) | slow disks |
+//! | calm | one LAN: 20 % loss | none | garbage, if asked for |
+//! | deaths | as asked, usually none | one node, or neighbours, once | none |
+//!
+//! Quorum: storms majority 70 %, `none` 10 %, `auto` 20 %; drills majority; calm and deaths majority, two
+//! nodes `auto`. Storms and drills have faults for up to 40 s, then everything heals, again and again; half
+//! of them have faults from the cold start on.
+//!
+//! What no run has, because no rule can survive it: a stopped or dead daemon together with an external LAN
+//! that is cut, slow or loses more than 5 % (two faults inside `valid_lft`: its kernel answers, nobody
+//! hears it); where half may serve (`auto`, `none`), pairs cut on the external LAN (the look is the only
+//! guard); an address call that takes effect long after its lease has ended (L8's margin is for that).
+//!
+//! # Judges, and what they excuse
+//!
+//! - **P1**, when an address comes up, when a LAN is cut or mended, when an excuse ends: no two machines
+//!   have an address that the same clients reach in both directions. Excused: the ends of a *committed*
+//!   handover for 4 p from the first FAIL_BACK of one nonce (H2, H4), longer only if the old holder's
+//!   process was stopped or died since: until 2.1 s after that its kernel may have it (`valid_lft`). Where
+//!   half may serve: for 500 ms after a LAN was mended or cut, two that both had the address before that or
+//!   within 100 ms after (M1; nobody takes what he could have seen).
+//! - **P2, P5**, after each heal: within 30 s, for 5 looks in 0.5 s, every daemon runs, is a member, has a
+//!   lease, follows the same controller at one epoch, and every service is up once, held, at home. Operators
+//!   first undo what operators did; before the heal services may be down for as long as the faults last.
+//! - **P3, P4**, deaths only: outage, loads of the survivors. **P6**, calm only: no FAIL_DOWN, no take.
+//! - **P7**: a run with garbage is the same run. A panic is a broken promise in every kind.
+//! - **J2**: who has left has no address up.
+//! - **S**: one epoch has one value (the last 512 are compared); a process never goes back to an older
+//!   epoch of its lineage; a later term commits later versions only, so no commit is lost. The last is
+//!   judged under majority only, and not across the end of a process, whose tables are not on its disk.
 
 mod checkers;
 mod clock;

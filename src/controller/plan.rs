@@ -42,6 +42,8 @@ pub(super) struct Notes {
     /// READY or TAKE_OVER for the present epoch.
     ready: BTreeMap<ServiceId, (Epoch, NodeId, bool)>,
     taken: BTreeMap<ServiceId, (Epoch, NodeId)>,
+    /// Who gave the service away last may have it until then, if it has not heard that it was taken (H2).
+    given: BTreeMap<ServiceId, Instant>,
     /// Operators' wishes, until the state shows them.
     moves: BTreeMap<ServiceId, (NodeId, bool)>,
     standby: BTreeMap<NodeId, bool>,
@@ -63,6 +65,7 @@ impl Default for Notes {
             phases: BTreeMap::new(),
             ready: BTreeMap::new(),
             taken: BTreeMap::new(),
+            given: BTreeMap::new(),
             moves: BTreeMap::new(),
             standby: BTreeMap::new(),
             frozen: None,
@@ -74,8 +77,9 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// A new term begins with this state.
-    pub fn begin(&mut self, now: Instant, base: State) {
+    /// A new term begins with this state. Every service may have been given away a moment ago.
+    pub fn begin(&mut self, now: Instant, base: State, overlap: Duration) {
+        self.given = base.table.iter().map(|slot| (slot.service, now + overlap)).collect();
         self.base = Some(base);
         self.changed_at = now;
     }
@@ -358,6 +362,9 @@ impl Controller {
             if heir.is_none() || stays || handed_over {
                 continue;
             }
+            if let Some(given) = self.given_until(slot.service) {
+                conditions.not_before = conditions.not_before.max(given);
+            }
             for node in possible_holders(old) {
                 let careless = self.planted(Planted::AbortWithoutWaiting) && Some(node) != old.holder;
                 if Some(node) != heir && !careless && !self.has_released(old, node) {
@@ -366,6 +373,15 @@ impl Controller {
                 }
             }
         }
+    }
+
+    fn given_until(&self, service: ServiceId) -> Option<Instant> {
+        self.office.as_ref().and_then(|office| office.notes.given.get(&service)).copied()
+    }
+
+    /// How long the old holder goes on at most after the new one has said that it has the address (H2).
+    pub(super) fn overlap(&self) -> Duration {
+        self.timing.p * 2 + self.margin()
     }
 
     /// By its own word that node does not have the address, and will not by this slot of the committed state.

@@ -321,7 +321,7 @@ impl Controller {
         }
         let base = self.inheritance(&candidacy);
         office.version = base.epoch.version;
-        office.notes.begin(now, base);
+        office.notes.begin(now, base, self.overlap());
         self.voted = candidacy.term;
         self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
         self.following = None;

@@ -41,6 +41,9 @@ pub enum Class {
     Isolation,
     /// An operator moves a service.
     Move,
+    /// All but one lose their power, and with it the tables since the last change of the membership; the
+    /// one is isolated until they are back. Nothing happens after that until everything heals.
+    Amnesia,
 }
 
 /// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
@@ -66,6 +69,8 @@ pub enum Drill {
     Isolation,
     /// Services moved all the time, between isolations and power cuts: H, S.
     Moves,
+    /// Services moved all the time, until all but one forget that: the order of epochs (S).
+    Amnesia,
     /// Daemons that die or stop, on an external LAN that loses a little: F.
     Stopped,
 }
@@ -147,6 +152,7 @@ impl Plan {
                 vec![(Class::Isolation, every(150, 2_000)), (Class::Power, every(300, 6_000))]
             }
             Drill::Moves => vec![(Class::Isolation, every(300, 2_000)), (Class::Move, every(100, 800))],
+            Drill::Amnesia => vec![(Class::Move, every(50, 150)), (Class::Amnesia, every(6_000, 15_000))],
             Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
         };
         match drill {
@@ -155,10 +161,11 @@ impl Plan {
                 let every = random.between(1_000, 6_000) * MILLI;
                 plan.classes.push((random.pick(&[Class::Power, Class::Several]), every));
             }
-            Drill::Isolation | Drill::Moves | Drill::Stopped => {}
+            Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Stopped => {}
         }
         plan.weather = match drill {
             Drill::Isolation | Drill::Moves => [internal; 2],
+            Drill::Amnesia => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };
         if random.chance(300) {

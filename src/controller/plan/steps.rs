@@ -31,7 +31,14 @@ impl Controller {
             conditions.events.push(Event::MoveAborted { service, to, why });
             return Step::Become(back);
         }
-        if ready { Step::Become(Slot { phase: Phase::Handover { to }, ..*slot }) } else { Step::Stay }
+        // The one who gave it to the present holder may not know yet that it was taken: never three at once.
+        let given = self.given_until(service).unwrap_or(now);
+        self.look_again(given);
+        if ready && now >= given {
+            Step::Become(Slot { phase: Phase::Handover { to }, ..*slot })
+        } else {
+            Step::Stay
+        }
     }
 
     /// The holder is gone in the middle of a move: whoever was to have it gets it, if it still can.
@@ -76,6 +83,10 @@ impl Controller {
         let service = slot.service;
         if self.says_it_holds(service, to) {
             conditions.events.push(Event::MoveDone { service, to });
+            let given = now + self.overlap();
+            if let Some(office) = &mut self.office {
+                office.notes.given.insert(service, given);
+            }
             return Step::Become(Slot { holder: Some(to), phase: Phase::Held, ..*slot });
         }
         if self.holder_is(next, to, service) == Holder::Lost {

@@ -26,21 +26,27 @@ fn arp(from: [u8; 6], spa: [u8; 4]) -> Vec<u8> {
 fn only_claims_to_our_addresses_are_heard() {
     within(|| {
         let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let (heard, neighbour_heard) = std::sync::mpsc::channel();
+        // Its end of the cable goes with its network namespace: it stays until the last frame was sent.
+        let (done, neighbour_done) = std::sync::mpsc::channel::<()>();
         let neighbour = with_neighbour(move || {
             let ours = [Ipv4Addr::new(203, 0, 113, 21), Ipv4Addr::new(203, 0, 113, 22)];
             let socket = PacketSocket::open("eth0", Hears::Arp(&ours)).expect("opened");
             ready.send(()).expect("heard");
-            [hear(&socket), hear(&socket)].map(|frame| frame[31])
+            heard.send([hear(&socket), hear(&socket)].map(|frame| frame[31])).expect("told");
+            neighbour_done.recv().expect_err("the other end hung up");
         });
         let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
         neighbour_ready.recv().expect("ready");
         for last in [20, 22, 23, 21, 24] {
             socket.send(&arp(socket.mac(), [203, 0, 113, last])).expect("sent");
         }
-        assert_eq!(neighbour.join().expect("no assertion failed"), [22, 21]);
+        assert_eq!(neighbour_heard.recv().expect("heard"), [22, 21]);
         run("ip link set eth0 down");
         let error = socket.send(&arp(socket.mac(), [0; 4])).expect_err("the card is off");
         assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+        drop(done);
+        neighbour.join().expect("no assertion failed");
     });
 }
 

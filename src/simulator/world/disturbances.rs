@@ -34,6 +34,7 @@ impl World {
             Class::Reload => self.reload(),
             Class::Isolation => self.isolation(),
             Class::Move => self.move_typed(),
+            Class::Amnesia => self.amnesia(),
         }
         let after = pause_before(every, &mut self.random);
         self.schedule(after, Event::Fault { class, every });
@@ -189,13 +190,32 @@ impl World {
         let side = |world: &mut Self, node| if alone { node == lone } else { world.random.chance(500) };
         let groups: Rc<[u8]> = (0..self.hosts.len()).map(|node| u8::from(side(self, node))).collect();
         let (there, back) = self.random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
-        let roles = if self.random.chance(700) { BOTH.to_vec() } else { vec![LinkRole::Internal] };
+        let roles = if self.random.chance(700) { &BOTH[..] } else { &BOTH[..1] };
         let lasts = self.lasts();
         self.fault_told(lone, &format!("{roles:?}: isolated {groups:?}, there {there}, back {back}"));
-        for role in roles {
+        for &role in roles {
             self.cut_groups(role, &groups, |from, to| if from < to { there } else { back });
             self.schedule(lasts, Event::Mend(Mend::Isolation(role, groups.clone())));
         }
+    }
+
+    fn amnesia(&mut self) {
+        let lone = self.some_node();
+        let groups: Rc<[u8]> = (0..self.hosts.len()).map(|node| u8::from(node == lone)).collect();
+        self.fault_told(lone, "isolated, all others lose their power");
+        // Long enough for the others to elect one of them, mostly too short to find the lone one dead.
+        let back = self.random.below(300 * MILLI);
+        let lasts = back + self.random.between(200, 700) * MILLI;
+        for role in BOTH {
+            self.cut_groups(role, &groups, |_, _| true);
+            self.schedule(lasts, Event::Mend(Mend::Isolation(role, groups.clone())));
+        }
+        for node in (0..self.hosts.len()).filter(|node| *node != lone) {
+            self.power_cut(node);
+            let jitter = self.random.below(20 * MILLI);
+            self.schedule(back + jitter, Event::Boot { node });
+        }
+        self.stormy = false;
     }
 
     /// Cuts what goes from one group to another where `cut` says so, and mends it elsewhere.
