@@ -12,6 +12,8 @@ use super::*;
 use crate::wire::Header;
 use std::collections::BTreeSet;
 
+mod roll_call;
+
 /// The two neighbours and what is due to them.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
@@ -45,6 +47,8 @@ pub(super) struct Suspicion {
     present: BTreeSet<NodeId>,
     /// This node raised it: it repeats SUSPECT.
     raised: bool,
+    /// When it called the roll first.
+    asked: Option<Instant>,
 }
 
 /// D4: an answer that waits for its turn.
@@ -253,6 +257,7 @@ impl Controller {
             nonce: 0,
             present: BTreeSet::new(),
             raised: !told,
+            asked: None,
         };
         self.suspicions.insert(node, suspicion);
         self.event(Event::Suspected { node, why });
@@ -293,137 +298,12 @@ impl Controller {
         }
         if raised && !verdict {
             let packet = Packet::Suspect { suspect: node, incarnation, candidacy: None, nonce };
-            self.spread_suspicion(node, packet);
+            self.spread_suspicion(now, node, packet);
         }
         if verdict && (odd || fresh) {
             self.tell_all(Packet::FailDown { node, incarnation });
         }
         self.roll_call_absent(now, node);
-    }
-
-    /// To all; but where only the path is at fault, to those alone who can be witnesses: no storm.
-    fn spread_suspicion(&mut self, node: NodeId, packet: Packet) {
-        let path_fault = self.peers.get(&node).is_some_and(|peer| peer.path_fault);
-        let young = self.suspicions.get(&node).is_some_and(|suspicion| suspicion.probes <= 4);
-        if path_fault && young {
-            for witness in self.observers(node) {
-                self.tell(witness, packet.clone());
-            }
-        } else {
-            self.tell_all(packet);
-        }
-    }
-
-    /// Controller and the next two in priority, without the suspect (D3).
-    fn observers(&self, suspect: NodeId) -> Vec<NodeId> {
-        let mut nodes: Vec<NodeId> = self.members().filter(|&node| node != suspect).collect();
-        nodes.sort_by_key(|&node| std::cmp::Reverse((Some(node) == self.controller(), self.priority(node))));
-        nodes.truncate(3);
-        nodes
-    }
-
-    /// D4: absent from the roll call for p ⇒ suspect as well: several that died together are found in one
-    /// round. Absence alone is never a verdict.
-    fn roll_call_absent(&mut self, now: Instant, node: NodeId) {
-        let Some(suspicion) = self.suspicions.get(&node) else { return };
-        if !suspicion.raised || suspicion.probes < 3 || suspicion.probes > 8 {
-            return;
-        }
-        let since = suspicion.since;
-        if now.since(since) <= self.timing.p {
-            return;
-        }
-        let absent: Vec<NodeId> = self
-            .members()
-            .filter(|&other| {
-                other != self.me && other != node && self.is_calm(other) && self.heard(other) < since
-            })
-            .collect();
-        for other in absent {
-            self.suspect(now, other, Why::RollCallAbsent);
-        }
-    }
-
-    /// D3, D4: somebody suspects `suspect`.
-    pub(super) fn on_suspect(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        suspect: NodeId,
-        life: Incarnation,
-        nonce: u64,
-    ) {
-        if !self.is_member() {
-            return;
-        }
-        if suspect == self.me {
-            // The answer itself clears it; to all who ask.
-            self.roll_call(now, header.from, suspect, nonce, Duration::ZERO);
-            return;
-        }
-        let known = self.committed.as_ref().and_then(|state| state.member(suspect));
-        if known.is_some_and(|member| member.incarnation == life) {
-            self.rumours.insert(suspect, now);
-            let observer = self.observers(suspect).contains(&self.me);
-            if observer && now.since(self.heard(suspect)) > self.timing.p {
-                self.suspect(now, suspect, Why::Witness);
-            }
-            self.look_for_suspects(now);
-        }
-        let rank = self.members().position(|node| node == self.me).unwrap_or(0);
-        let count = self.members().count().max(1);
-        let spread = self.timing.p / 2 * u32::try_from(rank).unwrap_or(0) / u32::try_from(count).unwrap_or(1);
-        self.roll_call(now, header.from, suspect, nonce, spread);
-    }
-
-    fn roll_call(&mut self, now: Instant, to: NodeId, suspect: NodeId, nonce: u64, spread: Duration) {
-        // One pending answer to each asker about each suspect: bounded by members².
-        self.roll_calls.retain(|call| call.to != to || call.suspect != suspect);
-        self.roll_calls.push(PendingRollCall { due: now + spread, to, suspect, nonce });
-        self.answer_roll_calls(now);
-    }
-
-    fn answer_roll_calls(&mut self, now: Instant) {
-        if self.roll_calls.iter().all(|call| call.due > now) {
-            return;
-        }
-        let (due, later): (Vec<_>, Vec<_>) = self.roll_calls.drain(..).partition(|call| call.due <= now);
-        self.roll_calls = later;
-        for call in due {
-            let heard = self.heard(call.suspect);
-            let age = (heard > Instant::ZERO).then(|| now.since(heard));
-            let heard_us = age.and_then(|age| u32::try_from(age.as_micros()).ok());
-            let answer = Packet::RollCall {
-                suspect: call.suspect,
-                nonce: call.nonce,
-                heard_us: if call.suspect == self.me { Some(0) } else { heard_us },
-                vote: None,
-                newest: None,
-            };
-            self.tell(call.to, answer.clone());
-            let controller = self.controller();
-            if let Some(controller) = controller.filter(|&node| node != call.to && node != self.me) {
-                self.tell(controller, answer);
-            }
-        }
-    }
-
-    /// D5: a witness's first-hand receipt *after the suspicion began* clears it. «I heard of it» is none.
-    pub(super) fn on_witness(&mut self, now: Instant, from: NodeId, suspect: NodeId, heard_us: Option<u32>) {
-        let Some(suspicion) = self.suspicions.get_mut(&suspect) else { return };
-        suspicion.present.insert(from);
-        let Some(age) = heard_us else { return };
-        let heard = now - Duration::from_micros(u64::from(age));
-        if from != suspect && heard > suspicion.since {
-            let life = suspicion.incarnation;
-            self.clear(now, suspect, life, Why::Witness);
-            if let Some(peer) = self.peers.get_mut(&suspect)
-                && !peer.path_fault
-            {
-                peer.path_fault = true;
-                self.event(Event::PathFault { node: suspect });
-            }
-        }
     }
 
     /// D6: somebody has the verdict. It implies SUSPECT for who missed that.

@@ -362,9 +362,6 @@ impl Controller {
             if heir.is_none() || stays || handed_over {
                 continue;
             }
-            if let Some(given) = self.given_until(slot.service) {
-                conditions.not_before = conditions.not_before.max(given);
-            }
             for node in possible_holders(old) {
                 let careless = self.planted(Planted::AbortWithoutWaiting) && Some(node) != old.holder;
                 if Some(node) != heir && !careless && !self.has_released(old, node) {

@@ -21,9 +21,11 @@ pub fn ask(address: Ipv4Addr) -> std::io::Result<String> {
 
 /// As browsers do: a connection that was opened and then reset before the whole answer had come is opened
 /// once more, at once (RFC 9110, 9.2.2: a GET may be repeated). True: so it was.
+///
+/// The reset may come between the last packet of the handshake and this thread's waking: then already the
+/// connect says ECONNRESET. (Nobody listens, or nobody is there, is ECONNREFUSED or a time-out: a failure.)
 fn ask_as_browsers_do(address: Ipv4Addr) -> std::io::Result<(String, bool)> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, 80)), LIMIT)?;
-    match question(&mut stream) {
+    match ask(address) {
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
             Ok((ask(address)?, true))
         }

@@ -173,7 +173,7 @@ fn d6_fail_down_of_another_life_counts_for_nothing() {
     let mut bench = Bench::formed(3);
     let old = Incarnation(bench.state(0).expect("formed").members[2].incarnation.0 + 1);
     bench.lose(|sent, _| sent.from == 2);
-    bench.run(60);
+    bench.run(10);
     bench.inject(1, 0, Packet::FailDown { node: node(2), incarnation: old });
     assert!(suspected(&bench, 0, 2).is_none());
 }
