@@ -26,6 +26,4 @@ pub enum Planted {
     KeepWithoutLease,
     /// L4: grants go on to a holder whose services are being reassigned.
     GrantWhileRevoking,
-    /// E5: a restarted node votes at once.
-    VoteAtOnce,
 }

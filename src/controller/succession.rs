@@ -223,7 +223,7 @@ impl Controller {
     }
 
     fn may_vote(&self, now: Instant, term: Term) -> bool {
-        let waited = now >= self.may_vote_at || self.planted(Planted::VoteAtOnce);
+        let waited = now >= self.may_vote_at;
         // The same controller in a newer term is no stranger to the promise.
         let same = (self.promise.term.author, self.promise.term.life) == (term.author, term.life);
         let free = now >= self.promise.until || same || self.planted(Planted::NoPromise);
