@@ -152,13 +152,18 @@ struct LinkHealth {
 
 const NO_TERM: Term = Epoch::NONE.term;
 
+/// Of a state that may not be there: then before every other.
+fn epoch_of(state: Option<&State>) -> Epoch {
+    state.map_or(Epoch::NONE, |state| state.epoch)
+}
+
 impl Controller {
     /// A node that has just started.
     pub fn new(config: Arc<Config>, identity: Identity, now: Instant) -> Self {
         let timing = Timing::new(config.cluster.hello_interval, 8);
         let record = identity.record.as_ref();
         let remembered = record.and_then(|record| record.committed.clone());
-        let known = remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let known = epoch_of(remembered.as_ref());
         let proposed = record.and_then(|record| record.proposed.clone()).filter(|state| state.epoch > known);
         let voted = identity.record.as_ref().map_or(NO_TERM, |record| record.voted);
         let link = LinkHealth { carrier: true, failing: None };
@@ -297,7 +302,7 @@ impl Controller {
     // ── small words that all files use ──────────────────────────────────────────────────────────────
 
     fn epoch(&self) -> Epoch {
-        self.committed.as_ref().map_or(Epoch::NONE, |state| state.epoch)
+        epoch_of(self.committed.as_ref())
     }
 
     fn lineage(&self) -> u64 {

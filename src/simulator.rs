@@ -42,7 +42,7 @@
 //! - **P1**, when an address comes up, when a LAN is cut or mended, when an excuse ends: no two machines
 //!   have an address that the same clients reach in both directions. Excused: the ends of a *committed*
 //!   handover for 4 p from the first FAIL_BACK of one nonce (H2, H4), longer only if the old holder's
-//!   process was stopped or died since: until 2.1 s after that its kernel may have it (`valid_lft`). Where
+//!   process was stopped or died since: until 2.1 s after that its kernel may have it, whoever else has it by then. Where
 //!   half may serve: for 500 ms after a LAN was mended or cut, two that both had the address before that or
 //!   within 100 ms after (M1; nobody takes what he could have seen).
 //! - **P2, P5**, after each heal: within 30 s, for 5 looks in 0.5 s, every daemon runs, is a member, has a

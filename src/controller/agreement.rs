@@ -12,7 +12,7 @@ impl Controller {
         }
         let concerns = state.member(self.me).is_some_and(|member| member.incarnation == self.incarnation);
         // What an earlier life knew to be committed binds this one as well.
-        let known = self.epoch().max(self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch));
+        let known = self.epoch().max(epoch_of(self.remembered.as_ref()));
         if !self.is_newer(state.epoch, known) {
             if state.epoch < known {
                 self.nack(now, header.from, known.term, None);
@@ -31,7 +31,7 @@ impl Controller {
         }
         // What is stored here may have a majority: nothing older is stored after it. Its author's successor,
         // or this controller in a newer term, takes it up (E3).
-        let stored = self.proposed.as_ref().map_or(Epoch::NONE, |proposed| proposed.epoch);
+        let stored = epoch_of(self.proposed.as_ref());
         if self.is_newer(stored, state.epoch) {
             if stored.term > term {
                 self.nack(now, header.from, stored.term, None);

@@ -1,7 +1,7 @@
 //! All that can happen to the controller.
 
 use crate::config::Config;
-use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId};
+use crate::vocabulary::{Incarnation, LinkRole, NodeId, ServiceId};
 use crate::wire::{Command, Header, Packet, State};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,14 +102,6 @@ pub struct Record {
     pub committed: Option<State>,
     /// The newest proposal stored, if newer than that.
     pub proposed: Option<State>,
-}
-
-impl Record {
-    /// The epoch of the newest state in it.
-    pub fn newest(&self) -> Epoch {
-        let epoch = |state: &Option<State>| state.as_ref().map_or(Epoch::NONE, |state| state.epoch);
-        epoch(&self.committed).max(epoch(&self.proposed))
-    }
 }
 
 /// Who a controller is at its start.

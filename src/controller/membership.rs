@@ -104,7 +104,7 @@ impl Controller {
     }
 
     fn boot_word(&self, now: Instant) -> Boot {
-        let remembers = self.newest_known().map_or(Epoch::NONE, |state| state.epoch);
+        let remembers = epoch_of(self.newest_known());
         let standby =
             self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
         Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }
@@ -183,7 +183,7 @@ impl Controller {
         // What the old life stored may be the only trace of a commit: the new one's vote tells it (E3).
         let known = [self.committed.take(), self.remembered.take()];
         self.remembered = known.into_iter().flatten().max_by_key(|state| state.epoch);
-        let newest = self.remembered.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let newest = epoch_of(self.remembered.as_ref());
         self.proposed = self.proposed.take().filter(|state| state.epoch > newest);
         self.storing = None;
         self.office = None;
@@ -227,14 +227,6 @@ impl Controller {
         if led && header.epoch > self.epoch() {
             self.rejoin(now, Some(known));
         }
-    }
-
-    /// M1: this lineage has lost; the winner's takes its place in everything, votes included.
-    pub(super) fn forget_lineage(&mut self) {
-        self.boot.round_seen = self.boot.round_seen.max(self.epoch().term.round);
-        self.committed = None;
-        self.proposed = None;
-        self.remembered = None;
     }
 
     // ── leaving ─────────────────────────────────────────────────────────────────────────────────────

@@ -2,12 +2,16 @@
 
 use super::*;
 
+/// More than so many are asked by one broadcast.
+const MOST_ASKED: usize = 8;
+
 impl Controller {
     /// To all at first; then to those who have not answered or can still be witnesses: the observers and the
     /// suspect's neighbours. Where only the path is at fault the observers alone are asked: no storm.
     pub(in crate::controller) fn spread_suspicion(&mut self, now: Instant, node: NodeId, packet: Packet) {
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
-        let first = suspicion.asked.replace(suspicion.asked.unwrap_or(now)).is_none();
+        let first = suspicion.asked.is_none();
+        suspicion.asked.get_or_insert(now);
         let suspicion = &self.suspicions[&node];
         let path_fault = self.peers.get(&node).is_some_and(|peer| peer.path_fault);
         let asked = if path_fault && suspicion.probes <= 4 {
@@ -26,7 +30,7 @@ impl Controller {
             asked
         };
         let asked: BTreeSet<NodeId> = asked.into_iter().filter(|&other| other != node).collect();
-        if asked.len() > 8 {
+        if asked.len() > MOST_ASKED {
             return self.tell_all(packet);
         }
         for other in asked {

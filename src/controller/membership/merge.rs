@@ -48,9 +48,7 @@ impl Controller {
                     .outranked
                     .is_some_and(|(by, at)| by == header.from && now.since(at) <= self.timing.t * 2);
                 if outranked && known >= self.incarnation {
-                    self.event(Event::Merged { winner: header.from });
-                    self.forget_lineage();
-                    self.rejoin(now, Some(known));
+                    self.join_winner(now, header.from, Some(known));
                 }
             }
             Packet::State { committed: true, state } => self.on_committed(now, header, state),
@@ -82,6 +80,16 @@ impl Controller {
             }
             _ => {}
         }
+    }
+
+    /// This lineage has lost; the winner's takes its place in everything, votes included.
+    fn join_winner(&mut self, now: Instant, winner: NodeId, known: Option<Incarnation>) {
+        self.event(Event::Merged { winner });
+        self.boot.round_seen = self.boot.round_seen.max(self.epoch().term.round);
+        self.committed = None;
+        self.proposed = None;
+        self.remembered = None;
+        self.rejoin(now, known);
     }
 
     /// Members of the own state of whom nothing bad is known.
@@ -128,9 +136,7 @@ impl Controller {
         let own = self.weight(now);
         let leader = self.controller().unwrap_or(self.me);
         if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
-            self.event(Event::Merged { winner: by });
-            self.forget_lineage();
-            self.rejoin(now, None);
+            self.join_winner(now, by, None);
         }
     }
 }

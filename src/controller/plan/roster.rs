@@ -101,7 +101,7 @@ impl Controller {
             }
         }
         // A service that is no longer in the file: first nobody holds it, then it goes.
-        let epoch = self.committed.as_ref().map_or(Epoch::NONE, |state| state.epoch);
+        let epoch = epoch_of(self.committed.as_ref());
         let others: Vec<NodeId> =
             next.members.iter().map(|member| member.id).filter(|&id| id != me).collect();
         let held = |service: ServiceId| {

@@ -20,13 +20,11 @@ impl Controller {
             Holder::Lost | Holder::Declined => return self.finish_at(next, slot, to),
         }
         let (ready, failed) = self.preparation(service, to);
-        let waited = self.phase_age(now, slot);
-        let limit = self.config.cluster.script_timeout + Duration::from_secs(1);
-        self.look_again(now + limit.saturating_sub(waited));
+        let overdue = self.is_overdue(now, slot, self.config.cluster.script_timeout + Duration::from_secs(1));
         if failed {
             self.remember_failure(now, to, service);
         }
-        if failed || waited >= limit || !self.may_hold(next, to, service) {
+        if failed || overdue || !self.may_hold(next, to, service) {
             let why = if failed { Why::StartFailed } else { Why::TimedOut };
             conditions.events.push(Event::MoveAborted { service, to, why });
             return Step::Become(back);
@@ -65,10 +63,13 @@ impl Controller {
         (ready, failed)
     }
 
-    pub(in crate::controller) fn phase_age(&self, now: Instant, slot: &Slot) -> Duration {
+    /// The service has been in its phase for `limit`; if not yet, the plan is made again then.
+    fn is_overdue(&mut self, now: Instant, slot: &Slot, limit: Duration) -> bool {
         let office = self.office.as_ref();
         let since = office.and_then(|office| office.notes.phases.get(&slot.service)).map(|(_, since)| *since);
-        now.since(since.unwrap_or(now))
+        let waited = now.since(since.unwrap_or(now));
+        self.look_again(now + limit.saturating_sub(waited));
+        waited >= limit
     }
 
     /// H3, H5, and the time limit that leads to H4.
@@ -97,10 +98,7 @@ impl Controller {
                 return back;
             }
         }
-        let limit = self.timing.p * 4;
-        let waited = self.phase_age(now, slot);
-        self.look_again(now + limit.saturating_sub(waited));
-        if waited >= limit {
+        if self.is_overdue(now, slot, self.timing.p * 4) {
             conditions.events.push(Event::MoveAborted { service, to, why: Why::TimedOut });
             return Step::Become(Slot { phase: Phase::Abort { to }, ..*slot });
         }
