@@ -225,7 +225,7 @@ impl Controller {
         self.stirred |= !matches!(input, Input::Packet { .. });
         match input {
             Input::Packet { header, packet } => self.on_packet(now, &header, packet),
-            Input::Present { wanted, up } => self.on_present(now, wanted, &up),
+            Input::Present { wanted, up, announced } => self.on_present(now, wanted, &up, &announced),
             Input::Claimed { service, mac } => self.on_claimed(now, service, mac),
             Input::Ran { service, action, token, ok } => self.on_ran(now, service, action, token, ok),
             Input::Stored { token, ok } => self.on_stored(now, token, ok),

@@ -27,6 +27,9 @@ pub enum Effect {
         /// Those of them that are being handed over, with the instant at which they go by themselves,
         /// even if this thread is late (H2).
         ending: Vec<(ServiceId, Instant)>,
+        /// Those of them whose server runs already: announced the moment their addresses are up, before
+        /// that is reported. TAKE_OVER must never overtake the announcement: the old holder goes on it.
+        at_once: Vec<ServiceId>,
     },
     /// Gratuitous ARP, request and reply, once, for every address of this service, if it is still up.
     Announce {

@@ -23,6 +23,8 @@ pub enum Input {
         wanted: Vec<ServiceId>,
         /// What is up.
         up: Vec<ServiceId>,
+        /// What has come up and was announced since the last report (`at_once` of that effect).
+        announced: Vec<ServiceId>,
     },
     /// Somebody outside answered a probe for one of this service's addresses, or announced it.
     Claimed {

@@ -94,6 +94,7 @@ struct Order {
     services: Vec<ServiceId>,
     until: Instant,
     ending: Vec<(ServiceId, Instant)>,
+    at_once: Vec<ServiceId>,
 }
 
 /// What the committed state asks of this node for one service.
@@ -233,10 +234,15 @@ impl Controller {
 
     /// At once, and again later.
     pub(super) fn announce(&mut self, now: Instant, id: ServiceId) {
+        self.announce_again(now, id);
+        self.effects.push_back(Effect::Announce { service: id });
+    }
+
+    /// Later, after what was said just now.
+    fn announce_again(&mut self, now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.to_announce = false;
         local.announcements = ANNOUNCE_AGAIN.iter().map(|&after| now + after).collect();
-        self.effects.push_back(Effect::Announce { service: id });
     }
 
     /// The paper's words for «it is mine now», to all.
@@ -349,6 +355,9 @@ impl Controller {
         let mut order = Order { until: self.serving_until(), ..Order::default() };
         for (&id, local) in wanted {
             order.services.push(id);
+            if self.server_runs(id) {
+                order.at_once.push(id);
+            }
             if let Some(handover) = &local.handover
                 && !endless
             {
@@ -360,13 +369,19 @@ impl Controller {
         }
         if self.serving.sent != order {
             self.serving.sent = order.clone();
-            let Order { services, until, ending } = order;
-            self.effects.push_back(Effect::Serve { services, until, ending });
+            let Order { services, until, ending, at_once } = order;
+            self.effects.push_back(Effect::Serve { services, until, ending, at_once });
         }
     }
 
     /// The faker compared the wanted set with the kernel.
-    pub(super) fn on_present(&mut self, now: Instant, wanted: Vec<ServiceId>, present: &[ServiceId]) {
+    pub(super) fn on_present(
+        &mut self,
+        now: Instant,
+        wanted: Vec<ServiceId>,
+        present: &[ServiceId],
+        announced: &[ServiceId],
+    ) {
         self.serving.answered = wanted;
         for &id in present {
             self.services.entry(id).or_default();
@@ -376,7 +391,7 @@ impl Controller {
             let Some(local) = self.services.get_mut(&id) else { continue };
             let was = std::mem::replace(&mut local.present, present.contains(&id));
             if local.present && local.wanted && (local.to_announce || !was) {
-                self.came_up(now, id);
+                self.came_up(now, id, announced.contains(&id));
             } else if was && !self.services[&id].present {
                 self.services.get_mut(&id).expect("just seen").announcements.clear();
                 self.dirty = true;
@@ -385,16 +400,15 @@ impl Controller {
     }
 
     /// Announced at once where the server runs already; after its start where it does not.
-    fn came_up(&mut self, now: Instant, id: ServiceId) {
+    fn came_up(&mut self, now: Instant, id: ServiceId, announced: bool) {
         let from = self.services.get(&id).and_then(|local| local.from);
         self.event(Event::Taken { service: id, from });
-        let needs_start = self.config.service(id).is_some_and(|service| service.start.is_some());
-        let script = self.services.get(&id).map(|local| local.script);
-        let started = script == Some(Script::Started);
-        if !needs_start || started || self.runs_already(id) {
+        if announced {
+            self.announce_again(now, id);
+        } else if self.server_runs(id) {
             self.announce(now, id);
         }
-        if !started {
+        if self.services.get(&id).is_some_and(|local| local.script != Script::Started) {
             self.start(now, id);
         }
         self.tell_taken(now, id);

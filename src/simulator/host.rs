@@ -91,6 +91,9 @@ pub struct Faker {
     pub until: Instant,
     /// Those that go sooner.
     pub ending: Vec<(ServiceId, Instant)>,
+    /// Those that are announced when they come up, and those that were since the last report.
+    pub at_once: Vec<ServiceId>,
+    pub announced: Vec<ServiceId>,
     /// A system call is under way.
     pub busy: bool,
     /// After a call that failed: no other attempt before.

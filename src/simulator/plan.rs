@@ -171,6 +171,10 @@ impl Plan {
         if random.chance(300) {
             plan.ills.disk_slow = 200;
         }
+        if drill == Drill::Moves && random.chance(400) {
+            // The new holder is up and says so too late: moves are aborted while it serves (H4).
+            plan.ills.alias_slow = 300;
+        }
         plan
     }
 

@@ -171,8 +171,8 @@ impl World {
             Event::FakerWakes { node, life } => self.alive(node, life, Self::faker_wakes),
             Event::FakerRenews { node, life } => self.alive(node, life, Self::faker_renews),
             Event::Written { node, life } => self.alive(node, life, Self::written),
-            Event::Present { node, life, wanted, services } => {
-                self.input(node, life, Input::Present { wanted, up: services });
+            Event::Present { node, life, wanted, services, announced } => {
+                self.input(node, life, Input::Present { wanted, up: services, announced });
             }
             Event::KernelDrops { node } => self.kernel_drops(node),
             Event::Ran { node, life, service, action, token, ok } => {

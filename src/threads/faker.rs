@@ -58,6 +58,8 @@ struct Work {
     /// Our addresses that were on the card when it was read last.
     up: Vec<Held>,
     present: Vec<ServiceId>,
+    /// Came up and was announced; not reported yet.
+    announced: Vec<ServiceId>,
     /// The wanted set that was answered last.
     answered: Arc<[ServiceId]>,
     routes: BTreeSet<Ipv4Addr>,
@@ -76,6 +78,7 @@ impl Faker {
             frames: None,
             up: Vec::new(),
             present: Vec::new(),
+            announced: Vec::new(),
             answered: Arc::default(),
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
@@ -90,7 +93,9 @@ impl Faker {
             }
             match received {
                 Received::Message(Order::Compare) => work.compare(),
-                Received::Message(Order::Announce(service)) => work.announce(service),
+                Received::Message(Order::Announce(service)) => {
+                    work.announce(service);
+                }
                 Received::Message(Order::Probe(service)) => work.probe(service),
                 Received::Nothing if now >= work.next_ending => work.compare(),
                 // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
@@ -158,6 +163,7 @@ impl Work {
         }
         if changed {
             self.refresh();
+            self.announce_what_came_up(&config);
         }
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
@@ -170,6 +176,18 @@ impl Work {
         changed |= ordered != self.answered;
         self.answered = ordered;
         self.report(&config, changed);
+    }
+
+    /// Before anybody is told: the old holder of an address goes on the first word of the new one (H3),
+    /// and by then the neighbours' caches must point here.
+    fn announce_what_came_up(&mut self, config: &Config) {
+        let at_once = self.faker.published.lease.at_once();
+        for service in self.present_services(config) {
+            let came_up = !self.present.contains(&service);
+            if came_up && at_once.contains(&service) && self.announce(service) {
+                self.announced.push(service);
+            }
+        }
     }
 
     /// H3: whoever is still connected to an address that moves away shall connect again, to its new
@@ -267,6 +285,7 @@ impl Work {
             self.faker.driver.send(Told::Happened(Box::new(Input::Present {
                 wanted: self.answered.to_vec(),
                 up: present,
+                announced: std::mem::take(&mut self.announced),
             })));
         }
     }
@@ -289,17 +308,19 @@ impl Work {
         }
     }
 
-    /// Request, then reply: some neighbours listen only to one of them.
-    fn announce(&mut self, service: ServiceId) {
+    /// Request, then reply: some neighbours listen only to one of them. True: all of it went out.
+    fn announce(&mut self, service: ServiceId) -> bool {
         let config = self.faker.published.config();
-        let Some(service) = config.service(service) else { return };
+        let Some(service) = config.service(service) else { return false };
+        let mut complete = true;
         for Prefixed { address, .. } in &service.addresses {
             let is_up = self.up.iter().any(|held| held.address == *address);
             // The lease again, at the last moment: a late announcement would draw clients here.
             if !is_up || self.faker.published.lease.is_over(clock::now()) {
+                complete = false;
                 continue;
             }
-            self.send_frames(|mac| match address {
+            complete &= self.send_frames(|mac| match address {
                 IpAddr::V4(v4) => vec![
                     ArpFrame::announcement_request(mac, *v4).to_bytes().to_vec(),
                     ArpFrame::announcement_reply(mac, *v4).to_bytes().to_vec(),
@@ -310,6 +331,7 @@ impl Work {
                 }
             });
         }
+        complete
     }
 
     fn probe(&mut self, service: ServiceId) {
@@ -327,19 +349,25 @@ impl Work {
         }
     }
 
-    fn send_frames(&mut self, frames: impl FnOnce([u8; 6]) -> Vec<Vec<u8>>) {
+    /// True: all of them went out.
+    fn send_frames(&mut self, frames: impl FnOnce([u8; 6]) -> Vec<Vec<u8>>) -> bool {
         if self.frames.is_none() {
             self.frames = PacketSocket::open(&self.faker.device, Hears::Nothing).ok();
         }
-        let Some(socket) = &self.frames else { return self.send_failed() };
+        let Some(socket) = &self.frames else {
+            self.send_failed();
+            return false;
+        };
         for frame in frames(socket.mac()) {
             if let Err(error) = socket.send(&frame) {
                 if packet_socket::card_is_gone(&error) {
                     self.frames = None;
                 }
-                return self.send_failed();
+                self.send_failed();
+                return false;
             }
         }
+        true
     }
 
     fn send_failed(&self) {

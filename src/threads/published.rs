@@ -56,6 +56,8 @@ pub struct Lease {
     services: Mutex<Arc<[ServiceId]>>,
     /// Those that go sooner, each at its own instant (H2).
     ending: Mutex<Arc<[(ServiceId, Instant)]>>,
+    /// Those that are announced as soon as they are up.
+    at_once: Mutex<Arc<[ServiceId]>>,
     /// The faker saw the end of the lease: the next extension must wake it.
     lapsed: AtomicBool,
 }
@@ -76,8 +78,21 @@ impl Lease {
         self.ending.lock().clone()
     }
 
+    /// Which of them are announced the moment they are up: their server runs already.
+    pub fn at_once(&self) -> Arc<[ServiceId]> {
+        self.at_once.lock().clone()
+    }
+
     /// The driver's new order; true if the faker has to be woken for it.
-    pub fn replace(&self, services: &[ServiceId], until: Instant, ending: &[(ServiceId, Instant)]) -> bool {
+    pub fn replace(
+        &self,
+        services: &[ServiceId],
+        until: Instant,
+        ending: &[(ServiceId, Instant)],
+        at_once: &[ServiceId],
+    ) -> bool {
+        // Before the set: who finds a service there finds this as well. It is no reason to wake.
+        *self.at_once.lock() = at_once.into();
         // That nothing is to be served does not end the lease: what goes may be taken leave of (H3).
         let until = if services.is_empty() { self.until() } else { until };
         let shorter = until < self.until();
@@ -161,18 +176,18 @@ mod tests {
         let lease = Lease::default();
         let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
         assert!(lease.is_over(at(1)));
-        assert!(lease.replace(&[one], at(100), &[]), "the first");
-        assert!(!lease.replace(&[one], at(200), &[]), "an extension");
-        assert!(lease.replace(&[one, two], at(200), &[]), "another set");
-        assert!(lease.replace(&[one, two], at(150), &[]), "shorter");
+        assert!(lease.replace(&[one], at(100), &[], &[]), "the first");
+        assert!(!lease.replace(&[one], at(200), &[], &[]), "an extension");
+        assert!(lease.replace(&[one, two], at(200), &[], &[]), "another set");
+        assert!(lease.replace(&[one, two], at(150), &[], &[]), "shorter");
         assert!(!lease.is_over(at(149)));
-        assert!(!lease.replace(&[one, two], at(300), &[]));
+        assert!(!lease.replace(&[one, two], at(300), &[], &[]));
         assert!(lease.is_over(at(300)));
-        assert!(lease.replace(&[one, two], at(400), &[]), "lapsed");
-        assert!(lease.replace(&[one, two], at(400), &[(two, at(350))]), "one of them sooner");
+        assert!(lease.replace(&[one, two], at(400), &[], &[]), "lapsed");
+        assert!(lease.replace(&[one, two], at(400), &[(two, at(350))], &[]), "one of them sooner");
         assert_eq!(&*lease.services(), [one, two]);
         assert_eq!(&*lease.ending(), [(two, at(350))]);
-        assert!(lease.replace(&[], Instant::ZERO, &[]), "another set");
+        assert!(lease.replace(&[], Instant::ZERO, &[], &[]), "another set");
         assert!(!lease.is_over(at(399)), "and the lease goes on");
     }
 }

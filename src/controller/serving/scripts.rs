@@ -3,8 +3,15 @@
 use super::*;
 
 impl Controller {
+    /// Something here answers for the service as soon as its addresses are up.
+    pub(in crate::controller) fn server_runs(&self, id: ServiceId) -> bool {
+        let needs_start = self.config.service(id).is_some_and(|service| service.start.is_some());
+        let started = self.services.get(&id).is_some_and(|local| local.script == Script::Started);
+        !needs_start || started || self.runs_already(id)
+    }
+
     /// Another service of this node with the same start command has been started.
-    pub(in crate::controller) fn runs_already(&self, id: ServiceId) -> bool {
+    fn runs_already(&self, id: ServiceId) -> bool {
         let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else {
             return false;
         };

@@ -43,6 +43,7 @@ pub struct Order {
     pub services: Vec<ServiceId>,
     pub until: Instant,
     pub ending: Vec<(ServiceId, Instant)>,
+    pub at_once: Vec<ServiceId>,
 }
 
 /// One machine.
@@ -439,8 +440,8 @@ impl Bench {
         let machine = &mut self.machines[at];
         match effect {
             Effect::Send { to, links, packet } => self.send(at, to, links, packet),
-            Effect::Serve { services, until, ending } => {
-                machine.order = Order { services, until, ending };
+            Effect::Serve { services, until, ending, at_once } => {
+                machine.order = Order { services, until, ending, at_once };
                 self.obey(at);
             }
             Effect::Announce { service } => machine.announced.push((now, service)),
@@ -497,9 +498,13 @@ impl Bench {
     /// The kernel's addresses become what is wanted at this moment.
     fn obey(&mut self, at: usize) {
         let machine = &mut self.machines[at];
-        machine.aliases = machine.order.wanted(self.now);
+        let before = std::mem::replace(&mut machine.aliases, machine.order.wanted(self.now));
         let (wanted, up) = (machine.order.services.clone(), machine.aliases.clone());
-        self.report(at, Input::Present { wanted, up });
+        let at_once = &machine.order.at_once;
+        let came_up = up.iter().filter(|service| !before.contains(service) && at_once.contains(service));
+        let announced: Vec<ServiceId> = came_up.copied().collect();
+        machine.announced.extend(announced.iter().map(|&service| (self.now, service)));
+        self.report(at, Input::Present { wanted, up, announced });
     }
 
     fn send(&mut self, from: usize, to: Destination, links: Links, packet: Packet) {

@@ -31,13 +31,13 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::NoPromise, Drill::Isolation, &[6, 7, 9]),
     (Planted::NoWaitAfterWinning, Drill::Isolation, &[2, 6, 8]),
     (Planted::LeaseFromReceipt, Drill::Isolation, &[1, 2, 5]),
-    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[1062, 1082, 1429]),
+    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[76, 647]),
     (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 3, 7]),
     (Planted::LookNotLatched, Drill::Stopped, &[0, 1, 2]),
-    (Planted::HandoverWithoutUntil, Drill::Moves, &[2, 12, 19]),
-    (Planted::AbortWithoutWaiting, Drill::Moves, &[677, 1378]),
+    (Planted::HandoverWithoutUntil, Drill::Moves, &[0, 2, 3]),
+    (Planted::AbortWithoutWaiting, Drill::Moves, &[174, 667, 736]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
-    (Planted::GrantWhileRevoking, Drill::Moves, &[155, 177, 313]),
+    (Planted::GrantWhileRevoking, Drill::Moves, &[279, 323, 471]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.
@@ -68,6 +68,7 @@ fn hunt(drill: Drill, seed: u64) -> Scenario {
 
 #[test]
 fn every_mistake_is_caught() {
+    let mut missed = Vec::new();
     for planted in ALL {
         let mut caught = false;
         for &(_, drill, seeds) in CAUGHT.iter().filter(|(known, ..)| *known == planted) {
@@ -82,8 +83,11 @@ fn every_mistake_is_caught() {
                 );
             }
         }
-        assert!(caught, "nobody sees {planted:?}: see refresh_the_table");
+        if !caught {
+            missed.push(planted);
+        }
     }
+    assert!(missed.is_empty(), "nobody sees {missed:?}: see refresh_the_table");
 }
 
 /// Prints the lines of `CAUGHT`; `PLANTED=part of a name` and `SEEDS=how many` narrow the search:

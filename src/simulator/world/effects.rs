@@ -14,7 +14,9 @@ impl World {
     pub(super) fn perform(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Send { to, links, packet } => self.send(node, to, links, packet),
-            Effect::Serve { services, until, ending } => self.serve(node, services, until, ending),
+            Effect::Serve { services, until, ending, at_once } => {
+                self.serve(node, services, until, ending, at_once);
+            }
             Effect::Announce { service } => self.announce(node, service),
             Effect::Probe { service } => self.probe(node, service),
             Effect::Run { service, action, token } => self.run_command(node, service, action, token),

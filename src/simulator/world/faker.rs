@@ -17,12 +17,14 @@ impl World {
         services: Vec<ServiceId>,
         until: Instant,
         ending: Vec<(ServiceId, Instant)>,
+        at_once: Vec<ServiceId>,
     ) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         let changed = process.faker.wanted != services;
         process.faker.wanted = services;
         process.faker.until = until;
         process.faker.ending = ending;
+        process.faker.at_once = at_once;
         self.faker_alarm(node);
         // Every new set is answered, even if the kernel has it already.
         if changed && self.difference(node).is_none() {
@@ -98,6 +100,7 @@ impl World {
                     self.faker_failed(node);
                 } else {
                     self.add_alias(node, service);
+                    self.announce_at_once(node, service);
                 }
                 self.faker_reports(node);
             }
@@ -108,6 +111,14 @@ impl World {
             None => {}
         }
         self.faker_acts(node);
+    }
+
+    fn announce_at_once(&mut self, node: usize, service: ServiceId) {
+        let Some(process) = self.hosts[node].process.as_mut() else { return };
+        if process.faker.at_once.contains(&service) {
+            process.faker.announced.push(service);
+            self.announce(node, service);
+        }
     }
 
     fn faker_failed(&mut self, node: usize) {
@@ -128,7 +139,8 @@ impl World {
         let at = (self.now + after).max(process.faker.last_report);
         process.faker.last_report = at;
         let wanted = process.faker.wanted.clone();
-        self.schedule_at(at, Event::Present { node, life, wanted, services });
+        let announced = std::mem::take(&mut process.faker.announced);
+        self.schedule_at(at, Event::Present { node, life, wanted, services, announced });
     }
 
     pub(super) fn faker_renews(&mut self, node: usize) {
