@@ -1,10 +1,13 @@
 //! Aliases: our addresses on a card, beside what the machine had before, which stays as it was.
 //!
-//! An IPv4 alias is made by ioctl on a label of its own, `DEVICE:dN`, by which leftovers of an earlier
-//! life are recognised; then netlink gives it a lifetime, so that the kernel drops it when nobody renews
-//! it (the dead man's switch), and `preferred_lft 0`, so that it is never picked as a source address. A
-//! device name that leaves no room for a label (13 bytes and more), and every IPv6 address (which has no
-//! label, and no duplicate address detection: the cluster looks before it takes), go by netlink alone.
+//! An IPv4 alias is made by ioctl on a label of its own, `DEVICE:dN`; then netlink gives it our tag, a
+//! lifetime, so that the kernel drops it when nobody renews it (the dead man's switch), and
+//! `preferred_lft 0`, so that it is never picked as a source address. A device name that leaves no room for
+//! a label (13 bytes and more), and every IPv6 address (which has no label, and no duplicate address
+//! detection: the cluster looks before it takes), go by netlink alone.
+//!
+//! What is ours, and nothing else is touched: where the kernel keeps the tag (IFA_PROTO, Linux 5.18), what
+//! has it; elsewhere what has such a label (or can have none), is deprecated and mortal.
 //! Every change is read back. Owned by the faker thread; a `Card` is two descriptors, and dropping it
 //! changes nothing.
 
@@ -19,6 +22,10 @@ use std::time::Duration;
 const FOR_EVER: u32 = u32::MAX;
 /// The mark of our routes (RTA protocol): not used by any routing daemon of iproute2's rt_protos.
 const ROUTE_MARK: u8 = 0xd1;
+/// The tag of our addresses (IFA_PROTO): the kernel's own are 1 to 3.
+const ADDRESS_MARK: u8 = 0xd1;
+/// linux/if_addr.h, since Linux 5.18; older kernels ignore it.
+const IFA_PROTO: u16 = 11;
 /// Labels tried on one card: more service addresses than any cluster has.
 const MOST_LABELS: u32 = 36 * 36;
 
@@ -29,8 +36,9 @@ pub struct Held {
     pub address: IpAddr,
     /// Length of the network part in bits.
     pub prefix: u8,
-    /// Made by us: by its label, or (where none fits) by its lifetime and deprecation.
+    /// Made by us: by its tag, or (on kernels without tags) by its label, lifetime and deprecation.
     pub ours: bool,
+    tag: Option<u8>,
     label: String,
     broadcast: Option<Ipv4Addr>,
     scope: u8,
@@ -44,6 +52,8 @@ pub struct Card {
     device: String,
     control: OwnedFd,
     netlink: Netlink,
+    /// The kernel keeps IFA_PROTO.
+    tags: bool,
 }
 
 impl Card {
@@ -68,7 +78,7 @@ impl Card {
                 size_of::<libc::c_int>() as libc::socklen_t,
             );
         }
-        Ok(Card { device: device.to_owned(), control, netlink })
+        Ok(Card { device: device.to_owned(), control, netlink, tags: kernel_keeps_tags() })
     }
 
     /// The card's index.
@@ -91,13 +101,13 @@ impl Card {
     /// No such card.
     pub fn addresses(&mut self) -> io::Result<Vec<Held>> {
         let index = self.index()?;
-        let device = self.device.clone();
+        let (device, tags) = (self.device.clone(), self.tags);
         let mut held = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let request = Request::new(libc::RTM_GETADDR, 0, &address_header(family, 0, 0, index));
             self.netlink.dump(request, |message| {
                 if message.kind == libc::RTM_NEWADDR && number_at(message.content, 4) == index {
-                    held.extend(held_of(&device, message.content));
+                    held.extend(held_of(&device, tags, message.content));
                 }
             })?;
         }
@@ -128,8 +138,9 @@ impl Card {
         if made.is_ok() && present.iter().any(|h| h.address == address && h.prefix == prefix && h.ours) {
             return Ok(());
         }
-        if present.iter().any(|held| held.address == address && held.ours) {
-            self.remove(address)?;
+        let ours = |held: &Held| held.ours || self.is_half_made(held);
+        if let Some(held) = present.iter().find(|held| held.address == address && ours(held)) {
+            self.take_away(held, &present)?;
         }
         made.and(Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
     }
@@ -156,6 +167,11 @@ impl Card {
         if !held.ours {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
+        self.take_away(held, &before)
+    }
+
+    fn take_away(&mut self, held: &Held, before: &[Held]) -> io::Result<()> {
+        let address = held.address;
         if held.label.contains(':') {
             self.switch_off(&held.label)?;
         } else {
@@ -176,20 +192,32 @@ impl Card {
         Ok(())
     }
 
-    /// Removes what an earlier life left on this card: whatever is ours by its label, and those of
-    /// `services` that are ours by their lifetime. Says what it removed.
+    /// Removes what an earlier life left on this card: whatever is ours by its tag or label, and those of
+    /// `services` that are ours by their lifetime alone, or that it had only begun to make. Says what it
+    /// removed.
     ///
     /// # Errors
     /// No such card.
     pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
         let mut removed = Vec::new();
         for held in self.addresses()? {
-            if held.ours && (held.label.contains(':') || services.contains(&held.address)) {
-                self.remove(held.address)?;
+            let known = services.contains(&held.address);
+            let marked = held.tag.is_some() || held.label.contains(':');
+            if held.ours && (marked || known) || known && self.is_half_made(&held) {
+                // Read again each time: with a primary the kernel takes others along.
+                let present = self.addresses()?;
+                if let Some(held) = present.iter().find(|other| other.address == held.address) {
+                    self.take_away(held, &present)?;
+                }
                 removed.push(held.address);
             }
         }
         Ok(removed)
+    }
+
+    /// By its label ours, and neither tagged nor mortal: whoever made it by ioctl died before the rest.
+    fn is_half_made(&self, held: &Held) -> bool {
+        held.tag.is_none() && held.valid_s == FOR_EVER && is_our_label(&self.device, &held.label)
     }
 
     /// Adds a default route over this card, with our mark. False: the machine has a default route.
@@ -239,7 +267,8 @@ impl Card {
         let mut request = Request::new(libc::RTM_NEWADDR, libc::NLM_F_REPLACE | libc::NLM_F_CREATE, &header)
             .attribute(libc::IFA_LOCAL, &octets(address))
             .attribute(libc::IFA_ADDRESS, &octets(address))
-            .attribute(libc::IFA_CACHEINFO, &cache_info(preferred_s, valid_s));
+            .attribute(libc::IFA_CACHEINFO, &cache_info(preferred_s, valid_s))
+            .attribute(IFA_PROTO, &[ADDRESS_MARK]);
         if !label.is_empty() {
             request = request.attribute(libc::IFA_LABEL, &[label.as_bytes(), &[0]].concat());
         }
@@ -258,6 +287,9 @@ impl Card {
             .attribute(libc::IFA_LOCAL, &octets(held.address))
             .attribute(libc::IFA_ADDRESS, &octets(held.address))
             .attribute(libc::IFA_CACHEINFO, &cache_info(held.preferred_s, held.valid_s));
+        if let Some(tag) = held.tag {
+            request = request.attribute(IFA_PROTO, &[tag]);
+        }
         if !held.label.is_empty() {
             request = request.attribute(libc::IFA_LABEL, &[held.label.as_bytes(), &[0]].concat());
         }
@@ -312,12 +344,13 @@ pub(super) fn ip_of(octets: &[u8]) -> Option<IpAddr> {
 }
 
 /// One RTM_NEWADDR. An IPv4 address with a peer has the peer in IFA_ADDRESS and itself in IFA_LOCAL.
-fn held_of(device: &str, content: &[u8]) -> Option<Held> {
+fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
     let (prefix, scope) = (*content.get(1)?, *content.get(3)?);
     let mut held = Held {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         prefix,
         ours: false,
+        tag: None,
         label: String::new(),
         broadcast: None,
         scope,
@@ -339,14 +372,38 @@ fn held_of(device: &str, content: &[u8]) -> Option<Held> {
             libc::IFA_CACHEINFO => {
                 (held.preferred_s, held.valid_s) = (number_at(content, 0), number_at(content, 4));
             }
+            IFA_PROTO => held.tag = content.first().copied(),
             _ => {}
         }
     }
     held.address = local.or(address)?;
-    let unlabelled = held.label.is_empty() || label(device, 0).is_none();
-    let mortal = held.preferred_s == 0 && held.valid_s != FOR_EVER;
-    held.ours = is_our_label(device, &held.label) || unlabelled && mortal;
+    held.ours = is_ours(device, tags, &held);
     Some(held)
+}
+
+fn is_ours(device: &str, tags: bool, held: &Held) -> bool {
+    match held.tag {
+        Some(tag) => tag == ADDRESS_MARK,
+        // An untagged one is somebody else's, whatever it looks like.
+        None if tags => false,
+        None => {
+            let unlabelled = held.label.is_empty() || label(device, 0).is_none();
+            let mortal = held.preferred_s == 0 && held.valid_s != FOR_EVER;
+            mortal && (unlabelled || is_our_label(device, &held.label))
+        }
+    }
+}
+
+/// Linux 5.18 and later.
+fn kernel_keeps_tags() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    keeps_tags(&release)
+}
+
+fn keeps_tags(release: &str) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) >= (5, 18)
 }
 
 /// `DEVICE:dN`, N in base 36; `None` if that is longer than the kernel's 15 bytes.
@@ -362,7 +419,8 @@ fn label(device: &str, number: u32) -> Option<String> {
 
 fn is_our_label(device: &str, label: &str) -> bool {
     let number = label.strip_prefix(device).and_then(|rest| rest.strip_prefix(":d"));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_alphanumeric()))
+    let digit = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+    number.is_some_and(|number| matches!(number.len(), 1 | 2) && number.bytes().all(digit))
 }
 
 /// SIOCSIFADDR on a label in use would replace its address: only a free one will do.

@@ -183,4 +183,99 @@ fn labels_have_at_most_15_bytes() {
     assert_eq!(label("abcdefghijklm", 0), None);
     assert!(is_our_label("eth0", "eth0:d1z") && !is_our_label("eth0", "eth0:d"));
     assert!(!is_our_label("eth0", "eth0") && !is_our_label("eth0", "eth01:d1"));
+    assert!(!is_our_label("eth0", "eth0:data") && !is_our_label("eth0", "eth0:dB"));
+}
+
+#[test]
+fn tags_are_kept_since_linux_5_18() {
+    assert!(keeps_tags("5.18.0") && keeps_tags("6.1.0-18-amd64\n") && keeps_tags("6.18.44-fc-v595"));
+    assert!(!keeps_tags("5.17.9") && !keeps_tags("4.19") && !keeps_tags("") && !keeps_tags("linux"));
+}
+
+/// What somebody else made to look like ours: same range, same label, deprecated and mortal.
+const ALIKE: [&str; 4] = ["203.0.113.31/24", "203.0.113.32/24", "203.0.113.33/24", "2001:db8::31/64"];
+
+fn make_alike() {
+    run("ip addr add 203.0.113.31/24 dev eth0 label eth0:d7 valid_lft 100 preferred_lft 0;
+         ip addr add 203.0.113.32/24 dev eth0 label eth0:d8;
+         ip addr add 203.0.113.33/24 dev eth0 label eth0:data valid_lft 100 preferred_lft 0;
+         ip addr add 2001:db8::31/64 dev eth0 nodad valid_lft 100 preferred_lft 0");
+}
+
+#[test]
+fn what_only_looks_like_ours_survives() {
+    within(|| {
+        let mut card = card();
+        make_alike();
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.add(v4("2001:db8::21"), 64, LIFE).expect("added");
+        let ours: Vec<IpAddr> =
+            card.addresses().expect("read").iter().filter(|h| h.ours).map(|h| h.address).collect();
+        assert_eq!(ours, [v4("203.0.113.21"), v4("2001:db8::21")]);
+        let tagged = |held: &&Held| held.tag == Some(ADDRESS_MARK);
+        assert_eq!(card.addresses().expect("read").iter().filter(tagged).count(), 2);
+        // Even under the very address of a service: the machine had it.
+        let known = ["203.0.113.21", "2001:db8::21", "203.0.113.31", "2001:db8::31"].map(v4);
+        let mut gone = Card::open("eth0").expect("descriptors").clear_leftovers(&known).expect("cleared");
+        gone.sort();
+        assert_eq!(gone, [v4("203.0.113.21"), v4("2001:db8::21")]);
+        let text = run("ip addr show dev eth0");
+        assert!(ALIKE.iter().all(|alike| text.contains(alike)), "{text}");
+    });
+}
+
+#[test]
+fn a_kernel_without_tags_goes_by_label_and_lifetime() {
+    within(|| {
+        let mut card = card();
+        card.tags = false;
+        run("ip addr add 203.0.113.21/24 dev eth0 label eth0:d0 valid_lft 30 preferred_lft 0;
+             ip addr add 203.0.113.32/24 dev eth0 label eth0:d8;
+             ip addr add 203.0.113.33/24 dev eth0 label eth0:data valid_lft 100 preferred_lft 0;
+             ip addr add 2001:db8::21/64 dev eth0 nodad valid_lft 30 preferred_lft 0;
+             ip addr add 2001:db8::31/64 dev eth0 nodad valid_lft 30 preferred_lft 0");
+        let mut gone = card.clear_leftovers(&[v4("203.0.113.21"), v4("2001:db8::21")]).expect("cleared");
+        gone.sort();
+        assert_eq!(gone, [v4("203.0.113.21"), v4("2001:db8::21")]);
+        let text = run("ip addr show dev eth0");
+        let alike = ["203.0.113.32/24", "203.0.113.33/24", "2001:db8::31/64"];
+        assert!(alike.iter().all(|alike| text.contains(alike)), "{text}");
+    });
+}
+
+#[test]
+fn what_an_earlier_life_had_only_begun_is_cleared() {
+    within(|| {
+        let mut card = card();
+        // By ioctl, and then the power went: neither tag nor lifetime.
+        run(
+            "ip addr add 203.0.113.21/24 dev eth0 label eth0:d0; ip addr add 203.0.113.22/24 dev eth0 label eth0:d1",
+        );
+        assert_eq!(card.clear_leftovers(&[v4("203.0.113.21")]).expect("cleared"), [v4("203.0.113.21")]);
+        let text = addresses();
+        assert!(!text.contains("203.0.113.21/") && text.contains("203.0.113.22/24"), "{text}");
+    });
+}
+
+#[test]
+fn what_the_kernel_took_along_comes_back_with_its_tag() {
+    within(|| {
+        run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
+        let mut card = card();
+        run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("primary");
+        run("ip addr add 203.0.113.41/24 dev eth0");
+        let find = |card: &mut Card, address| {
+            let held = card.addresses().expect("read").into_iter().find(|held| held.address == v4(address));
+            held.expect("there")
+        };
+        // Not every `ip` can say it.
+        let tagged = Held { tag: Some(0x77), ..find(&mut card, "203.0.113.41") };
+        card.restore(&tagged).expect("tagged");
+        assert_eq!(find(&mut card, "203.0.113.41"), tagged);
+        card.add(v4("203.0.113.22"), 24, LIFE).expect("secondary");
+        card.remove(v4("203.0.113.21")).expect("removed");
+        assert_eq!(find(&mut card, "203.0.113.41").tag, Some(0x77));
+        assert!(card.addresses().expect("read").iter().any(|h| h.ours && h.address == v4("203.0.113.22")));
+    });
 }
