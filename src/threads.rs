@@ -12,6 +12,7 @@
 //! left when their bell rings; `daemon` joins them all. `mailbox` and `published` are no threads: what the
 //! threads say to each other, and what they leave for each other to read.
 
+use crate::controller::LocalFault;
 use crate::os::sched;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,16 @@ impl Urgency {
             Urgency::Heartbeat => Some(50),
             Urgency::Ordinary => None,
         }
+    }
+}
+
+/// A failed send, as the controller knows it.
+fn local_fault(error: &io::Error) -> LocalFault {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => LocalFault::Refused,
+        Some(libc::ENETDOWN | libc::ENETUNREACH | libc::ENXIO | libc::ENODEV) => LocalFault::Down,
+        Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => LocalFault::Full,
+        _ => LocalFault::Other,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::status::hardware_address;
 use crate::config::Config;
-use crate::controller::{Event, Why};
+use crate::controller::{Event, LocalFault, Tampering, Why};
 use crate::vocabulary::{NodeId, ServiceId};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -58,9 +58,13 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         Event::StoreFailed => "the state could not be written to disk: this node promises nothing".into(),
         Event::Reloaded => "the configuration was reloaded".into(),
         Event::Leaving => "leaving in order: services are handed over first".into(),
-        Event::Blocked { .. } | Event::Rival { .. } | Event::StartFailed { .. } => {
-            service_trouble(event, config)
-        }
+        Event::Blocked { .. }
+        | Event::Forced { .. }
+        | Event::Rival { .. }
+        | Event::RivalGone { .. }
+        | Event::Tampered { .. }
+        | Event::GaveUp { .. }
+        | Event::StartFailed { .. } => service_trouble(event, config),
         Event::LeaseLost
         | Event::LeaseGained { .. }
         | Event::QuorumLost
@@ -68,6 +72,8 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         | Event::Merged { .. }
         | Event::Late { .. }
         | Event::Link { .. }
+        | Event::SendsFail { .. }
+        | Event::SendsWork { .. }
         | Event::PathFault { .. }
         | Event::Reborn { .. } => own_trouble(event, config),
     }
@@ -85,6 +91,36 @@ fn service_trouble(event: &Event, config: &Config) -> String {
             service_name(config, *service),
             hardware_address(*mac)
         ),
+        Event::Forced { service, mac } => format!(
+            "{} is TAKEN BY FORCE (on_conflict = force) although {} still answers for its address: \
+             two machines may have it now",
+            service_name(config, *service),
+            mac.map_or_else(|| "somebody".to_owned(), hardware_address)
+        ),
+        Event::RivalGone { service } => {
+            format!("{} is claimed by nobody else any more", service_name(config, *service))
+        }
+        Event::Tampered { service, how } => {
+            let name = service_name(config, *service);
+            match how {
+                Tampering::Removed => {
+                    format!("somebody removed an address of {name} from this node: put back")
+                }
+                Tampering::Changed => format!("somebody changed an address of {name} on this node: put back"),
+                Tampering::Refused => {
+                    format!("an address of {name} cannot be set on this node: trying again")
+                }
+            }
+        }
+        Event::GaveUp { service, how, times } => {
+            let what = match how {
+                Tampering::Removed => "somebody goes on removing its addresses from this node",
+                Tampering::Changed => "somebody goes on changing its addresses on this node",
+                Tampering::Refused => "its addresses cannot be set on this node",
+            };
+            let name = service_name(config, *service);
+            format!("{name} is given up, another node shall have it: {what} ({times} times within a minute)")
+        }
         Event::StartFailed { service } => {
             format!(
                 "{} could not be started here: another node shall have it",
@@ -111,6 +147,18 @@ fn own_trouble(event: &Event, config: &Config) -> String {
         }
         Event::Link { role, up: true } => format!("the {role} link is up"),
         Event::Link { role, up: false } => format!("the {role} link is down"),
+        Event::SendsFail { role, fault } => {
+            let why = match fault {
+                LocalFault::Refused => "a packet filter refuses it",
+                LocalFault::Down => "its card is off or gone",
+                LocalFault::Full => "its queue is full",
+                LocalFault::Other => "the kernel refuses it",
+            };
+            format!(
+                "this machine cannot send on the {role} link: {why}; a fault of its own, no silence of the others"
+            )
+        }
+        Event::SendsWork { role } => format!("sending on the {role} link works again"),
         Event::PathFault { node } => {
             let name = node_name(config, *node);
             format!("the path to {name} is cut, but others hear it: no takeover")
@@ -168,13 +216,13 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Assigned { service: it, from, to, why } => json!({
             "event": "assigned", "service": service(*it), "from": maybe(from), "to": maybe(to), "why": word(*why)
         }),
-        Event::Blocked { service: it, mac } => {
-            json!({"event": "blocked", "service": service(*it), "mac": hardware_address(*mac)})
-        }
-        Event::Rival { service: it, mac } => {
-            json!({"event": "rival", "service": service(*it), "mac": hardware_address(*mac)})
-        }
-        Event::StartFailed { service: it } => json!({"event": "start-failed", "service": service(*it)}),
+        Event::Blocked { .. }
+        | Event::Forced { .. }
+        | Event::Rival { .. }
+        | Event::RivalGone { .. }
+        | Event::Tampered { .. }
+        | Event::GaveUp { .. }
+        | Event::StartFailed { .. } => service_trouble_fields(event, config),
         Event::LeaseLost => json!({"event": "lease-lost"}),
         Event::LeaseGained { epoch } => json!({"event": "lease-gained", "epoch": epoch.to_string()}),
         Event::QuorumLost => json!({"event": "quorum-lost"}),
@@ -182,6 +230,10 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Merged { winner } => json!({"event": "merged", "winner": node(*winner)}),
         Event::Late { by } => json!({"event": "late", "by_ms": millis(*by)}),
         Event::Link { role, up } => json!({"event": "link", "role": role.to_string(), "up": up}),
+        Event::SendsFail { role, fault } => {
+            json!({"event": "sends-fail", "link": role.to_string(), "fault": fault_word(*fault)})
+        }
+        Event::SendsWork { role } => json!({"event": "sends-work", "link": role.to_string()}),
         Event::PathFault { node: it } => json!({"event": "path-fault", "node": node(*it)}),
         Event::Reborn { incarnation } => json!({"event": "reborn", "incarnation": incarnation.0}),
         Event::StoreFailed => json!({"event": "store-failed"}),
@@ -191,6 +243,47 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         other => unreachable!("{other} is no object"),
+    }
+}
+
+fn service_trouble_fields(event: &Event, config: &Config) -> Value {
+    let service = |id: ServiceId| json!(service_name(config, id));
+    match event {
+        Event::Blocked { service: it, mac } => {
+            json!({"event": "blocked", "service": service(*it), "mac": hardware_address(*mac)})
+        }
+        Event::Rival { service: it, mac } => {
+            json!({"event": "rival", "service": service(*it), "mac": hardware_address(*mac)})
+        }
+        Event::Forced { service: it, mac } => {
+            json!({"event": "forced", "service": service(*it), "mac": mac.map(hardware_address)})
+        }
+        Event::RivalGone { service: it } => json!({"event": "rival-gone", "service": service(*it)}),
+        Event::Tampered { service: it, how } => {
+            json!({"event": "tampered", "service": service(*it), "how": tampering_word(*how)})
+        }
+        Event::GaveUp { service: it, how, times } => json!({
+            "event": "gave-up", "service": service(*it), "how": tampering_word(*how), "times": times
+        }),
+        Event::StartFailed { service: it } => json!({"event": "start-failed", "service": service(*it)}),
+        other => unreachable!("{other:?} is no trouble of a service"),
+    }
+}
+
+fn tampering_word(how: Tampering) -> &'static str {
+    match how {
+        Tampering::Removed => "removed",
+        Tampering::Changed => "changed",
+        Tampering::Refused => "refused",
+    }
+}
+
+fn fault_word(fault: LocalFault) -> &'static str {
+    match fault {
+        LocalFault::Refused => "refused",
+        LocalFault::Down => "down",
+        LocalFault::Full => "full",
+        LocalFault::Other => "other",
     }
 }
 
@@ -228,6 +321,7 @@ pub fn because(why: Why) -> &'static str {
         Why::Standby => "the node is on standby",
         Why::Leaving => "the node is leaving",
         Why::StartFailed => "it could not be started",
+        Why::Tampered => "its holder cannot keep its addresses: others take them away there",
         Why::TimedOut => "it took too long",
         Why::ExternalLink => "the external link does not work",
         Why::ColdStart => "the cluster starts",
@@ -254,6 +348,7 @@ fn word(why: Why) -> &'static str {
         Why::Standby => "standby",
         Why::Leaving => "leaving",
         Why::StartFailed => "start-failed",
+        Why::Tampered => "tampered",
         Why::TimedOut => "timed-out",
         Why::ExternalLink => "external-link",
         Why::ColdStart => "cold-start",

@@ -113,7 +113,8 @@ pub struct ServiceStatus {
     pub weight: Option<f64>,
     /// Its addresses are up on the answering node.
     pub here: bool,
-    /// Hardware address of the stranger who answers for its address.
+    /// Hardware address of the stranger who has its address: instead of its holder (`orphaned`), or beside
+    /// it (`held`).
     pub stranger: Option<String>,
     /// Why it is not at home, or not served: one phrase for people.
     pub note: Option<String>,

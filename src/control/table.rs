@@ -78,6 +78,15 @@ fn alarms(status: &Status) -> Vec<String> {
     for service in status.services.iter().filter(|service| service.holder.is_none()) {
         alarms.push(format!("NOT SERVED: {} ({})", service.name, service.addresses.join(", ")));
     }
+    for service in status.services.iter().filter(|service| service.state == "held") {
+        if let Some(stranger) = &service.stranger {
+            alarms.push(format!("CONFLICT: {stranger} claims an address of {} too", service.name));
+        }
+    }
+    for service in status.services.iter().filter(|service| service.state == "orphaned") {
+        let stranger = service.stranger.as_deref().unwrap_or("somebody");
+        alarms.push(format!("ORPHANED: {stranger}, outside the cluster, has an address of {}", service.name));
+    }
     let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
     digests.sort_unstable();
     digests.dedup();

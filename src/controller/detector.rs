@@ -221,7 +221,7 @@ impl Controller {
         }
         if self.ring.resends >= 2 {
             self.ring.next_resend = Instant::MAX;
-            let known = self.peers.get(&right).is_some_and(|peer| peer.path_fault);
+            let known = self.peers.get(&right).is_some_and(|peer| peer.path_fault) || self.is_mute();
             if self.is_calm(right) && self.heard(right).max(self.ring.watch_since) < sent && !known {
                 self.suspect(now, right, Why::HelloUnanswered);
             }
@@ -273,7 +273,13 @@ impl Controller {
         let half = self.timing.p / 2;
         let misses = self.config.cluster.hello_misses;
         let nonce = self.nonce();
+        let mute = self.is_mute();
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
+        if mute && !suspicion.verdict {
+            // A probe that could not leave is not unanswered.
+            suspicion.since = now;
+            suspicion.probes = 0;
+        }
         let incarnation = suspicion.incarnation;
         let enough = suspicion.probes >= 2 * (misses + 1)
             && now.since(suspicion.since) >= self.timing.p * (misses + 1);
@@ -383,7 +389,7 @@ impl Controller {
                 suspicion.others.clear();
             }
         }
-        self.serving_late(now);
+        self.serving_late(now, by);
     }
 
     /// Algorithm 3: the ring of the new state; I_AM_LEFT / I_AM_RIGHT to new neighbours.

@@ -1,6 +1,6 @@
 //! All that the controller can ask of the world.
 
-use super::input::{Action, Record};
+use super::input::{Action, LocalFault, Record, Tampering};
 use crate::vocabulary::{Epoch, Incarnation, Instant, NodeId, ServiceId};
 use crate::wire::Packet;
 use std::time::Duration;
@@ -115,7 +115,11 @@ pub enum Event {
     MoveAborted { service: ServiceId, to: NodeId, why: Why },
     Assigned { service: ServiceId, from: Option<NodeId>, to: Option<NodeId>, why: Why },
     Blocked { service: ServiceId, mac: [u8; 6] },
+    Forced { service: ServiceId, mac: Option<[u8; 6]> },
     Rival { service: ServiceId, mac: [u8; 6] },
+    RivalGone { service: ServiceId },
+    Tampered { service: ServiceId, how: Tampering },
+    GaveUp { service: ServiceId, how: Tampering, times: u32 },
     StartFailed { service: ServiceId },
     LeaseLost,
     LeaseGained { epoch: Epoch },
@@ -124,6 +128,8 @@ pub enum Event {
     Merged { winner: NodeId },
     Late { by: Duration },
     Link { role: crate::vocabulary::LinkRole, up: bool },
+    SendsFail { role: crate::vocabulary::LinkRole, fault: LocalFault },
+    SendsWork { role: crate::vocabulary::LinkRole },
     PathFault { node: NodeId },
     Reborn { incarnation: Incarnation },
     StoreFailed,
@@ -152,6 +158,7 @@ pub enum Why {
     Standby,
     Leaving,
     StartFailed,
+    Tampered,
     TimedOut,
     ExternalLink,
     ColdStart,

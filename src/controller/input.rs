@@ -62,6 +62,16 @@ pub enum Input {
     SendFailed {
         /// On which link.
         role: LinkRole,
+        /// Why.
+        fault: LocalFault,
+    },
+    /// Others' hands: somebody or something outside changed an address of a service that shall be up here.
+    /// The faker has put it back already, or could not.
+    Tampered {
+        /// Which service.
+        service: ServiceId,
+        /// What was done to it.
+        how: Tampering,
     },
     /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
     /// been handed in; what expired has not been acted on yet.
@@ -82,6 +92,30 @@ pub enum Input {
     Reload(Arc<Config>),
     /// Leave in order: services handed over first (J2). Ends with `Effect::Left`.
     Stop,
+}
+
+/// Why this machine could not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalFault {
+    /// EPERM, EACCES: a packet filter's rule.
+    Refused,
+    /// ENETDOWN, ENETUNREACH, ENXIO, ENODEV: the card is switched off or gone.
+    Down,
+    /// ENOBUFS, ENOMEM, EAGAIN: its queue is full.
+    Full,
+    /// Anything else.
+    Other,
+}
+
+/// What became of an address of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tampering {
+    /// It was removed, and is back.
+    Removed,
+    /// It was made anew with another prefix or label, and is ours again.
+    Changed,
+    /// The kernel does not take it: the machine has it by itself, or has no room for it.
+    Refused,
 }
 
 /// Which of a service's commands.

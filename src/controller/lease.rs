@@ -205,6 +205,9 @@ impl Controller {
                 report.holding.push(id);
             } else if local.declined.is_some_and(|epoch| epoch == self.epoch()) {
                 report.failed.push(id);
+                if local.ousted {
+                    report.ousted.push(id);
+                }
             }
             if local.is_ready() {
                 report.ready.push(id);

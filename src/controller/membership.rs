@@ -95,8 +95,7 @@ impl Controller {
             let link = self.links.get_mut(&role).expect("both links are always there");
             if link.failing.is_some_and(|since| now >= since + patience) {
                 link.failing = None;
-                let up = link.carrier;
-                self.event(Event::Link { role, up });
+                self.event(Event::SendsWork { role });
                 self.dirty = true;
             }
         }
@@ -323,12 +322,18 @@ impl Controller {
     }
 
     /// Own fault, no silence of others.
-    pub(super) fn on_send_failed(&mut self, now: Instant, role: LinkRole) {
+    pub(super) fn on_send_failed(&mut self, now: Instant, role: LinkRole, fault: LocalFault) {
         let link = self.links.get_mut(&role).expect("both links are always there");
         if link.failing.replace(now).is_none() {
-            self.event(Event::Link { role, up: false });
+            self.event(Event::SendsFail { role, fault });
             self.report_soon(now);
         }
+    }
+
+    /// On no link can anything be said: what is not answered then is nobody's silence but the own.
+    pub(super) fn is_mute(&self) -> bool {
+        let failing = |link: &LinkHealth| link.failing.is_some();
+        self.links.values().any(failing) && self.links.values().all(|link| failing(link) || !link.carrier)
     }
 
     fn report_soon(&mut self, now: Instant) {
@@ -393,6 +398,7 @@ impl Controller {
             ],
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
             rejected: 0,
+            strangers: self.strangers(),
         }
     }
 }

@@ -93,10 +93,19 @@ impl Controller {
                     phase: slot.map(|slot| slot.phase),
                     state: self.service_state(now, slot),
                     here: local.is_some_and(|local| local.present),
-                    stranger: local.and_then(|local| local.stranger),
+                    stranger: local
+                        .and_then(|local| local.stranger)
+                        .or_else(|| self.stranger_at(slot?).map(|stranger| stranger.mac)),
                 }
             })
             .collect()
+    }
+
+    /// Who else has the address, as its holder told.
+    fn stranger_at(&self, slot: &crate::wire::Slot) -> Option<crate::wire::Stranger> {
+        let holder = slot.holder.filter(|&holder| holder != self.me && self.is_calm(holder))?;
+        let told = self.peers.get(&holder)?.status.as_ref()?;
+        told.strangers.iter().find(|stranger| stranger.service == slot.service).copied()
     }
 
     fn service_state(&self, now: Instant, slot: Option<&crate::wire::Slot>) -> ServiceState {
@@ -104,7 +113,9 @@ impl Controller {
         let blocked = |id: ServiceId, holder: NodeId| {
             let own = self.services.get(&id).is_some_and(|local| local.is_blocked());
             let told = self.office.as_ref().and_then(|office| office.report_at(holder, self.epoch()));
-            (holder == self.me && own) || told.is_some_and(|report| report.blocked.contains(&id))
+            // The controller knows by the report; the others learn it every two seconds.
+            let said = self.office.is_none() && self.stranger_at(slot).is_some_and(|it| !it.served);
+            (holder == self.me && own) || told.is_some_and(|report| report.blocked.contains(&id)) || said
         };
         match (slot.phase, slot.holder) {
             (Phase::Failed, _) => ServiceState::Failed,

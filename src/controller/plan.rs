@@ -494,10 +494,23 @@ impl Controller {
         match old.holder {
             None => Why::ColdStart,
             Some(holder) if self.holder_is(next, holder, old.service) == Holder::Declined => {
-                if self.external_of(holder) { Why::StartFailed } else { Why::ExternalLink }
+                match self.external_of(holder) {
+                    false => Why::ExternalLink,
+                    true if self.was_ousted(holder, old.service) => Why::Tampered,
+                    true => Why::StartFailed,
+                }
             }
             Some(_) => Why::HolderDown,
         }
+    }
+
+    /// Others on that machine take its addresses away, says the holder.
+    fn was_ousted(&self, holder: NodeId, service: ServiceId) -> bool {
+        if holder == self.me {
+            return self.services.get(&service).is_some_and(|local| local.ousted);
+        }
+        let report = self.office.as_ref().and_then(|office| office.report_at(holder, self.epoch()));
+        report.is_some_and(|report| report.ousted.contains(&service))
     }
 
     /// Nobody may have it. It failed everywhere; or all that could are away, then it waits for them.

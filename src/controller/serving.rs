@@ -11,9 +11,12 @@ use super::*;
 use crate::config::OnConflict;
 use crate::wire::Phase;
 
+mod conflict;
 mod handover;
 mod look;
 mod scripts;
+
+use conflict::Rival;
 
 /// One service on this node.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +39,12 @@ pub(super) struct Local {
     announcements: VecDeque<Instant>,
     told: Instant,
     defended: Option<Instant>,
+    /// A stranger who claims the address while it is served here.
+    rival: Option<Rival>,
+    /// When others' hands were at its addresses, within the last minute.
+    tampered: VecDeque<Instant>,
+    /// It was declined because of that.
+    pub ousted: bool,
     from: Option<NodeId>,
     /// This node prepared it and answered READY at that epoch.
     answered: Option<Epoch>,
@@ -174,6 +183,9 @@ impl Controller {
                 let sends = !handover.heard && handover.had;
                 next = next.min(handover.until).min(if sends { handover.next_send } else { Instant::MAX });
             }
+            if let Some(rival) = &local.rival {
+                next = next.min(rival.due());
+            }
             if local.present
                 && let Some(&due) = local.announcements.front()
             {
@@ -191,6 +203,7 @@ impl Controller {
             self.tick_look(now, id);
             self.tick_handover(now, id);
             self.tick_announcements(now, id);
+            self.tick_rival(now, id);
         }
     }
 
@@ -306,6 +319,7 @@ impl Controller {
             local.look = None;
             local.stranger = None;
         }
+        local.rival = None;
         if local.wanted {
             local.wanted = false;
             self.event(Event::Released { service: id, why: Why::StateChanged });
@@ -334,7 +348,12 @@ impl Controller {
         }
         let Some(look) = self.services.get(&id).and_then(|local| local.look) else { return };
         let forced = force && look.blocked_until.is_some_and(|until| now >= until);
-        if current && (forced || self.look_is_negative(now, &look)) {
+        let negative = self.look_is_negative(now, &look);
+        if current && (forced || negative) {
+            if !negative {
+                let mac = self.services.get(&id).and_then(|local| local.stranger);
+                self.event(Event::Forced { service: id, mac });
+            }
             self.take(now, id);
         }
     }
@@ -346,6 +365,7 @@ impl Controller {
         local.stranger = None;
         local.to_announce = true;
         local.defended = None;
+        local.rival = None;
     }
 
     /// The wanted set, if it differs from what was said last.
@@ -382,6 +402,8 @@ impl Controller {
         present: &[ServiceId],
         announced: &[ServiceId],
     ) {
+        // L6: what the lease took away is not taken any more, however late this report comes.
+        self.check_lease(now);
         self.serving.answered = wanted;
         for &id in present {
             self.services.entry(id).or_default();
@@ -454,9 +476,13 @@ impl Controller {
         }
     }
 
-    /// After an own pause somebody else may have announced meanwhile.
-    pub(super) fn serving_late(&mut self, now: Instant) {
+    /// After an own pause somebody else may have announced meanwhile; in less than T nobody can have taken
+    /// over, and a busy machine that is late again and again shall not fill the LAN.
+    pub(super) fn serving_late(&mut self, now: Instant, by: Duration) {
         self.check_lease(now);
+        if by < self.timing.t {
+            return;
+        }
         let held: Vec<ServiceId> = self
             .services
             .iter()

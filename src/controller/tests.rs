@@ -6,6 +6,7 @@ mod agreement;
 mod bench;
 mod cold_start;
 mod commands;
+mod conflict;
 mod detector;
 mod handover;
 mod lease;

@@ -23,6 +23,9 @@ pub(super) fn reload(plan: &Plan, running: &Running) {
     for warning in warnings {
         log::warn!("{warning}");
     }
+    if let Err(refusal) = super::may_be_fast(&new) {
+        return log::error!("{}: the configuration stays as it was", refusal.text);
+    }
     match merge(&running.config(), new, plan.me) {
         Ok((config, later)) => {
             for what in later {

@@ -145,6 +145,21 @@ impl Card {
         made.and(Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
     }
 
+    /// As `add`, for an address that was ours a moment ago: what somebody put in its place, under another
+    /// prefix or label, goes. True: there was such a thing.
+    ///
+    /// # Errors
+    /// As `add`.
+    pub fn retake(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<bool> {
+        let present = self.addresses()?;
+        let changed: Vec<&Held> =
+            present.iter().filter(|held| held.address == address && !held.ours).collect();
+        for held in &changed {
+            self.take_away(held, &present)?;
+        }
+        self.add(address, prefix, lifetime).map(|()| !changed.is_empty())
+    }
+
     /// Lets an address of ours live `lifetime` from now. One that has just vanished comes back (the kernel
     /// does not tell the two apart), still with our label.
     ///
@@ -172,7 +187,8 @@ impl Card {
 
     fn take_away(&mut self, held: &Held, before: &[Held]) -> io::Result<()> {
         let address = held.address;
-        if held.label.contains(':') {
+        // By its label only where that is ours: others may give several addresses one label.
+        if is_our_label(&self.device, &held.label) {
             self.switch_off(&held.label)?;
         } else {
             let header = address_header(family_of(address), held.prefix, 0, self.index()?);
@@ -182,7 +198,7 @@ impl Card {
             gone_is_fine(self.netlink.request(request))?;
         }
         let after = self.addresses()?;
-        if after.iter().any(|held| held.address == address) {
+        if after.iter().any(|other| other.address == address && other.prefix == held.prefix) {
             return Err(io::Error::other(format!("{address} is still there after its removal")));
         }
         let lost = before.iter().filter(|held| held.address != address);

@@ -61,6 +61,11 @@ pub fn icmpv6_of(frame: &[u8]) -> Option<&[u8]> {
         .then(|| frame.get(54..54 + length))?
 }
 
+/// The source address in an IPv6 Ethernet frame.
+pub fn ipv6_source_of(frame: &[u8]) -> Option<Ipv6Addr> {
+    Some(Ipv6Addr::from(<[u8; 16]>::try_from(frame.get(22..38)?).ok()?))
+}
+
 /// The sender's hardware address in an Ethernet frame.
 pub fn sender_of(frame: &[u8]) -> Option<[u8; 6]> {
     frame.get(6..12)?.try_into().ok()

@@ -13,7 +13,7 @@ use super::random::Random;
 use super::run::CURRENT;
 use super::trace::{Happening, Trace};
 use crate::config::Config;
-use crate::controller::{Input, Planted, Record};
+use crate::controller::{Input, LocalFault, Planted, Record};
 use crate::vocabulary::ServiceId;
 use crate::wire::Key;
 use std::collections::BinaryHeap;
@@ -181,7 +181,9 @@ impl World {
             Event::Asked { node, by, service } => self.asked(node, by, service),
             Event::Claimed { node, by, service } => self.claimed(node, by, service),
             Event::Carrier { node, life, role, up } => self.input(node, life, Input::Link { role, up }),
-            Event::SendFailed { node, life, role } => self.input(node, life, Input::SendFailed { role }),
+            Event::SendFailed { node, life, role } => {
+                self.input(node, life, Input::SendFailed { role, fault: LocalFault::Down })
+            }
             Event::Boot { node } => self.boot(node),
             Event::Resume { node } => self.resume(node),
             Event::Judge { service } => self.judge(service),

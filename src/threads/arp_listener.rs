@@ -159,7 +159,11 @@ fn neighbour_claim(bytes: &[u8]) -> Option<(IpAddr, [u8; 6])> {
         NeighbourMessage::Advertisement { target, target_mac, .. } => {
             Some((IpAddr::V6(target), target_mac.or_else(|| frame::sender_of(bytes))?))
         }
-        NeighbourMessage::Solicitation { .. } => None,
+        // Who asks for somebody from an address of ours has it. (A probe comes from the unspecified one.)
+        NeighbourMessage::Solicitation { .. } => {
+            let source = frame::ipv6_source_of(bytes)?;
+            (!source.is_unspecified()).then_some((IpAddr::V6(source), frame::sender_of(bytes)?))
+        }
     }
 }
 
@@ -180,6 +184,9 @@ mod tests {
         let says = |message: &[u8]| neighbour_claim(&frame::icmpv6_multicast(mac, target, to, message));
         let claim = Some((IpAddr::V6(target), mac));
         assert_eq!(says(&crate::wire::unsolicited_advertisement(mac, target)), claim);
-        assert_eq!(says(&crate::wire::duplicate_probe(target)), None);
+        assert_eq!(says(&crate::wire::duplicate_probe("2001:db8::99".parse().expect("one"))), claim);
+        let nobody = std::net::Ipv6Addr::UNSPECIFIED;
+        let probe = frame::icmpv6_multicast(mac, nobody, to, &crate::wire::duplicate_probe(target));
+        assert_eq!(neighbour_claim(&probe), None);
     }
 }

@@ -281,11 +281,14 @@ impl Work {
             Event::Down { .. }
             | Event::Rival { .. }
             | Event::Blocked { .. }
+            | Event::Tampered { .. }
+            | Event::SendsFail { .. }
             | Event::StartFailed { .. }
             | Event::LeaseLost
             | Event::QuorumLost
             | Event::Late { .. }
             | Event::StoreFailed => log::warn!("{text}"),
+            Event::Forced { .. } | Event::GaveUp { .. } => log::error!("{text}"),
             _ => log::info!("{text}"),
         }
         self.driver.published.events.push(clock::wall(), text, event_fields(event, &self.config));

@@ -9,7 +9,7 @@ use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
 use crate::config::{Config, Prefixed};
-use crate::controller::Input;
+use crate::controller::{Input, LocalFault, Tampering};
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::{clock, frame, tcp};
@@ -144,8 +144,11 @@ impl Work {
         let config = self.faker.published.config();
         let ordered = self.faker.published.lease.services();
         let wanted = self.wanted(&config, &ordered);
+        let before = std::mem::take(&mut self.up);
         self.refresh();
+        let tampered = self.tampered(&before, &wanted);
         let mut changed = false;
+        let mut troubles = Vec::new();
         let too_much: Vec<IpAddr> =
             self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
         for address in too_much {
@@ -157,8 +160,9 @@ impl Work {
         for (&address, &prefix) in &wanted {
             if !self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
                 changed = true;
-                let added = self.faker.card.add(address, prefix, config.cluster.valid_lft);
-                self.note(address, "add", added);
+                self.faker.published.lease.note_holding(true);
+                let back = tampered.contains(&address);
+                troubles.extend(self.put_up(address, prefix, config.cluster.valid_lft, back));
             }
         }
         if changed {
@@ -176,6 +180,48 @@ impl Work {
         changed |= ordered != self.answered;
         self.answered = ordered;
         self.report(&config, changed);
+        self.tell_troubles(&config, &troubles);
+    }
+
+    /// What was ours, is wanted and yet is gone: nobody here took it away.
+    fn tampered(&self, before: &[Held], wanted: &BTreeMap<IpAddr, u8>) -> BTreeSet<IpAddr> {
+        let is_up = |held: &Held| {
+            self.up.iter().any(|other| other.address == held.address && other.prefix == held.prefix)
+        };
+        let gone =
+            before.iter().filter(|held| wanted.get(&held.address) == Some(&held.prefix) && !is_up(held));
+        gone.map(|held| held.address).collect()
+    }
+
+    /// Makes an alias; `back`: again, because others' hands were at it.
+    fn put_up(
+        &mut self,
+        address: IpAddr,
+        prefix: u8,
+        life: Duration,
+        back: bool,
+    ) -> Option<(IpAddr, Tampering)> {
+        let (added, trouble) = if back {
+            let retaken = self.faker.card.retake(address, prefix, life);
+            let changed = matches!(retaken, Ok(true));
+            (retaken.map(drop), Some(if changed { Tampering::Changed } else { Tampering::Removed }))
+        } else {
+            (self.faker.card.add(address, prefix, life), None)
+        };
+        let trouble = if added.is_err() { Some(Tampering::Refused) } else { trouble };
+        self.note(address, "add", added);
+        trouble.map(|trouble| (address, trouble))
+    }
+
+    /// Each service once, after it was told what is up.
+    fn tell_troubles(&self, config: &Config, troubles: &[(IpAddr, Tampering)]) {
+        for service in &config.services {
+            let has = |address: &IpAddr| service.addresses.iter().any(|own| own.address == *address);
+            if let Some(&(_, how)) = troubles.iter().find(|(address, _)| has(address)) {
+                let input = Input::Tampered { service: service.id, how };
+                self.faker.driver.send(Told::Happened(Box::new(input)));
+            }
+        }
     }
 
     /// Before anybody is told: the old holder of an address goes on the first word of the new one (H3),
@@ -226,6 +272,7 @@ impl Work {
                 log::debug!("cannot read the addresses of {}: {error}", self.faker.device);
             }
         }
+        self.faker.published.lease.note_holding(!self.up.is_empty());
     }
 
     /// The kernel's dead man's switch is wound up again; whatever is missing comes back.
@@ -235,7 +282,9 @@ impl Work {
         let ordered = self.faker.published.lease.services();
         let mut failed = self.wanted(&config, &ordered).len() != self.up.len();
         for held in &self.up {
-            failed |= self.faker.card.renew(held, config.cluster.valid_lft).is_err();
+            // A renewal makes the address where it has just gone: not without a lease, however late.
+            failed |= self.faker.published.lease.is_over(clock::now())
+                || self.faker.card.renew(held, config.cluster.valid_lft).is_err();
         }
         if failed {
             self.compare();
@@ -355,7 +404,7 @@ impl Work {
             self.frames = PacketSocket::open(&self.faker.device, Hears::Nothing).ok();
         }
         let Some(socket) = &self.frames else {
-            self.send_failed();
+            self.send_failed(LocalFault::Down);
             return false;
         };
         for frame in frames(socket.mac()) {
@@ -363,18 +412,18 @@ impl Work {
                 if packet_socket::card_is_gone(&error) {
                     self.frames = None;
                 }
-                self.send_failed();
+                self.send_failed(super::local_fault(&error));
                 return false;
             }
         }
         true
     }
 
-    fn send_failed(&self) {
+    fn send_failed(&self, fault: LocalFault) {
         self.faker.published.counters.failed.fetch_add(1, Ordering::Relaxed);
         // Full: the next failure tells the same.
         let role = LinkRole::External;
-        let _ = self.faker.driver.offer(Told::Happened(Box::new(Input::SendFailed { role })));
+        let _ = self.faker.driver.offer(Told::Happened(Box::new(Input::SendFailed { role, fault })));
     }
 }
 

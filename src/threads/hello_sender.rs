@@ -28,6 +28,11 @@ use std::time::Duration;
 /// Batches that may wait: the driver makes one each time it wakes. A sender that is so far behind has not
 /// run for seconds, and what waits is too old to be sent.
 pub const BATCHES: usize = 256;
+/// The faker, at a higher priority, takes the aliases of a lease that is over away within this; if it
+/// cannot, nothing is said in their name.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(10);
+/// How often is looked meanwhile.
+const RELEASE_LOOK: Duration = Duration::from_micros(200);
 /// A failing link is reported this often at most: each failed send would be a message otherwise.
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -89,12 +94,30 @@ impl HelloSender {
             let config = self.published.config();
             for outgoing in batch {
                 // What this thread, or the whole process, slept over must not be said any more.
-                if clock::now().since(outgoing.taken) > config.cluster.hello_interval {
+                // Nor anything by who has not let go yet of what its lease no longer covers (L6): after a
+                // pause this thread may be awake before the faker is.
+                let old = clock::now().since(outgoing.taken) > config.cluster.hello_interval;
+                if old || !self.has_let_go() {
                     self.published.counters.unsent.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 self.send(&config, outgoing, &mut sequence, &mut sealed, &mut reported);
             }
+        }
+    }
+
+    /// Waits, if the lease is over, until the aliases are gone; false: they are still there.
+    fn has_let_go(&self) -> bool {
+        let patience = clock::now() + RELEASE_PATIENCE;
+        loop {
+            let now = clock::now();
+            if self.published.lease.may_speak(now) {
+                return true;
+            }
+            if now >= patience {
+                return false;
+            }
+            clock::sleep_until(now + RELEASE_LOOK);
         }
     }
 
@@ -153,7 +176,9 @@ impl HelloSender {
         }
         *last = now;
         // Full: the next failure tells the same.
-        let _ = self.driver.offer(Told::Happened(Box::new(Input::SendFailed { role })));
+        let _ = self
+            .driver
+            .offer(Told::Happened(Box::new(Input::SendFailed { role, fault: super::local_fault(error) })));
     }
 }
 

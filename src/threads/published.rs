@@ -60,6 +60,8 @@ pub struct Lease {
     at_once: Mutex<Arc<[ServiceId]>>,
     /// The faker saw the end of the lease: the next extension must wake it.
     lapsed: AtomicBool,
+    /// Aliases of ours are up, or may be: written by the faker.
+    holding: AtomicBool,
 }
 
 impl Lease {
@@ -116,6 +118,17 @@ impl Lease {
         shorter || changed || lapsed
     }
 
+    /// The faker's word: are aliases of ours up, or about to be?
+    pub fn note_holding(&self, holding: bool) {
+        self.holding.store(holding, Ordering::SeqCst);
+    }
+
+    /// The sender's question: a node that still has addresses without a lease says nothing before they are
+    /// gone. So a process that was stopped, thawed, releases before it sends anything.
+    pub fn may_speak(&self, now: Instant) -> bool {
+        now < self.until() || !self.holding.load(Ordering::SeqCst)
+    }
+
     /// The faker's question: is the lease over? If so, the next extension wakes it.
     pub fn is_over(&self, now: Instant) -> bool {
         if now < self.until() {
@@ -169,6 +182,19 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_addresses_without_a_lease_says_nothing() {
+        let at = Instant::from_nanos;
+        let lease = Lease::default();
+        assert!(lease.may_speak(at(5)), "no lease, no address");
+        lease.replace(&[ServiceId::of("one")], at(100), &[], &[]);
+        lease.note_holding(true);
+        assert!(lease.may_speak(at(99)));
+        assert!(!lease.may_speak(at(100)), "it has to let go first");
+        lease.note_holding(false);
+        assert!(lease.may_speak(at(101)));
+    }
 
     #[test]
     fn the_faker_is_woken_only_for_what_it_could_not_know() {

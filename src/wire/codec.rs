@@ -58,7 +58,7 @@ use sha2::{Digest, Sha256};
 /// First bytes of every datagram of ours: other traffic on the port is told apart without a hash.
 pub const MAGIC: u16 = 0xD1E4;
 /// Of the format drawn above.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Length of the header in bytes: no datagram is shorter.
 pub const HEADER_LENGTH: usize = 64;
 /// Most members of a state: one ring (protocol.md, «Partial connectivity and size»).

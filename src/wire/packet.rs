@@ -222,6 +222,8 @@ pub struct Report {
     pub ready: Vec<ServiceId>,
     /// Services that this node cannot run: it holds none of them and will not, before a newer version.
     pub failed: Vec<ServiceId>,
+    /// Those of `failed` whose addresses others on that machine take away again and again.
+    pub ousted: Vec<ServiceId>,
     /// Services that are assigned to this node but blocked: somebody outside answers for the address (F2).
     pub blocked: Vec<ServiceId>,
     /// The external link works (carrier, sends).
@@ -260,6 +262,19 @@ pub struct Status {
     pub lateness_us: u32,
     /// Datagrams thrown away by this node since its start: not authentic, old, garbled.
     pub rejected: u64,
+    /// Who else has an address of a service that this node holds, or should take.
+    pub strangers: Vec<Stranger>,
+}
+
+/// Somebody outside the cluster who has a service's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stranger {
+    /// Whose address.
+    pub service: ServiceId,
+    /// The stranger's hardware address.
+    pub mac: [u8; 6],
+    /// The node serves it all the same; else it waits for the stranger to stop (F2).
+    pub served: bool,
 }
 
 /// One link of a node.

@@ -75,6 +75,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         holding: vec![service],
         ready: vec![ServiceId(1), ServiceId(2)],
         failed: vec![ServiceId(3)],
+        ousted: vec![ServiceId(3)],
         blocked: vec![],
         external_ok: true,
         leaving: false,
@@ -95,6 +96,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         links: vec![link("eth0", LinkRole::External, true), link("eth1", LinkRole::Internal, false)],
         lateness_us: 80,
         rejected: 3,
+        strangers: vec![Stranger { service, mac: [2, 0, 0, 0, 0, 9], served: true }],
     };
     let suspect = node(3);
     let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
@@ -215,11 +217,13 @@ pub fn any_state() -> impl Strategy<Value = State> {
 
 fn any_report() -> impl Strategy<Value = Report> {
     let services = || vec(any_service(), 0..=12);
-    (services(), services(), services(), services(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
-        |(holding, ready, failed, blocked, external_ok, leaving, lateness_us)| Report {
+    let lists = (services(), services(), services(), services(), services());
+    (lists, any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
+        |((holding, ready, failed, ousted, blocked), external_ok, leaving, lateness_us)| Report {
             holding,
             ready,
             failed,
+            ousted,
             blocked,
             external_ok,
             leaving,
@@ -238,14 +242,18 @@ fn any_status() -> impl Strategy<Value = Status> {
             hears_right,
         },
     );
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 2]>(), vec(link, 0..=MAX_LINKS)).prop_map(
-        |(name, [load_permille, lateness_us], [config_digest, rejected], links)| Status {
+    let stranger = (any_service(), any::<[u8; 6]>(), any::<bool>())
+        .prop_map(|(service, mac, served)| Stranger { service, mac, served });
+    let lists = (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12));
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 2]>(), lists).prop_map(
+        |(name, [load_permille, lateness_us], [config_digest, rejected], (links, strangers))| Status {
             name,
             load_permille,
             config_digest,
             links,
             lateness_us,
             rejected,
+            strangers,
         },
     )
 }

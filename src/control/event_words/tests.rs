@@ -1,5 +1,6 @@
 use super::*;
 use crate::control::status::samples::{WEB1, WEB2, config, www};
+use crate::controller::{LocalFault, Tampering};
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, Term};
 
 const MAC: [u8; 6] = [0, 0x16, 0x3e, 0, 0, 1];
@@ -50,6 +51,27 @@ fn every_event() -> Vec<(Event, &'static str)> {
             Event::Rival { service, mac: MAC },
             "www2 is claimed by 00:16:3e:00:00:01 too, while it is served here",
         ),
+        (
+            Event::Forced { service, mac: Some(MAC) },
+            "www2 is TAKEN BY FORCE (on_conflict = force) although 00:16:3e:00:00:01 still answers for its \
+             address: two machines may have it now",
+        ),
+        (Event::RivalGone { service }, "www2 is claimed by nobody else any more"),
+        (
+            Event::Tampered { service, how: Tampering::Removed },
+            "somebody removed an address of www2 from this node: put back",
+        ),
+        (
+            Event::GaveUp { service, how: Tampering::Changed, times: 6 },
+            "www2 is given up, another node shall have it: somebody goes on changing its addresses on this \
+             node (6 times within a minute)",
+        ),
+        (
+            Event::SendsFail { role: LinkRole::Internal, fault: LocalFault::Refused },
+            "this machine cannot send on the internal link: a packet filter refuses it; a fault of its own, \
+             no silence of the others",
+        ),
+        (Event::SendsWork { role: LinkRole::External }, "sending on the external link works again"),
         (Event::StartFailed { service }, "www2 could not be started here: another node shall have it"),
         (Event::LeaseLost, "the lease ran out: nothing is served here"),
         (Event::LeaseGained { epoch }, "a lease was granted at epoch 3.17: this node may serve"),
@@ -98,7 +120,7 @@ fn every_event_has_its_own_name_and_whole_content() {
             }
         }
     }
-    assert_eq!(names.len(), 31, "{names:?}");
+    assert_eq!(names.len(), 37, "{names:?}");
 }
 
 #[test]

@@ -9,7 +9,10 @@ use crate::wire::Phase;
 /// Why a service is not as it should be; `None`: it is at home, or has none.
 pub(super) fn note(service: &ServiceView, names: &Names) -> Option<String> {
     match service.state {
-        ServiceState::Held => away(service, names),
+        ServiceState::Held => match service.stranger {
+            Some(mac) => Some(format!("CONFLICT: {} claims its address too", hardware_address(mac))),
+            None => away(service, names),
+        },
         ServiceState::Moving => match (service.phase, destination(service)) {
             (Some(Phase::Abort { to }), _) => Some(format!("the move to {} was given up", names.node(to))),
             (_, Some(to)) => Some(format!("on its way to {}", names.node(to))),

@@ -135,6 +135,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             links: vec![link("eth1", LinkRole::Internal), link("eth0", LinkRole::External)],
             lateness_us: 41,
             rejected: 0,
+            strangers: Vec::new(),
         }),
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }

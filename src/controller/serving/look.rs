@@ -159,15 +159,8 @@ impl Controller {
             }
             return;
         }
-        // RFC 5227, 2.4: defend, but not more often than every ten seconds; announce at most every second.
         if local.present && duty == Duty::Hold {
-            local.stranger = Some(mac);
-            let quiet = local.defended.is_none_or(|at| now.since(at) >= Duration::from_secs(10));
-            if quiet {
-                local.defended = Some(now);
-                self.event(Event::Rival { service: id, mac });
-                self.announce(now, id);
-            }
+            self.on_rival(now, id, mac);
         }
     }
 }

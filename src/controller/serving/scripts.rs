@@ -81,8 +81,6 @@ impl Controller {
         token: u64,
         ok: bool,
     ) {
-        let epoch = self.epoch();
-        let duty = self.duty(id);
         let Some(local) = self.services.get_mut(&id) else { return };
         match (action, local.script) {
             (Action::Start, Script::Starting(expected)) if expected == token => {}
@@ -101,11 +99,19 @@ impl Controller {
             self.settle_started(id);
             return;
         }
-        // It cannot run here: the address goes, and the controller places it elsewhere.
         local.script = Script::Stopped;
+        self.event(Event::StartFailed { service: id });
+        self.decline(now, id, false);
+    }
+
+    /// It cannot be served here: the address goes, and the controller places it elsewhere.
+    pub(in crate::controller) fn decline(&mut self, now: Instant, id: ServiceId, ousted: bool) {
+        let epoch = self.epoch();
+        let duty = self.duty(id);
+        let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = false;
         local.declined = Some(epoch);
-        self.event(Event::StartFailed { service: id });
+        local.ousted = ousted;
         if duty == Duty::Prepare {
             self.answer_ready(id, false);
         }

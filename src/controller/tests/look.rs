@@ -94,6 +94,8 @@ fn f2_on_conflict_force_takes_it_after_the_latch() {
     bench.answer_for(service(2), Duration::from_secs(3600));
     bench.wait("service 2 elsewhere", 4000, |bench| !bench.holders(service(2)).is_empty());
     assert!(bench.now >= heard + VALID_LFT);
+    let forced = |event: &Event| matches!(event, Event::Forced { mac: Some(_), .. });
+    assert!((0..2).any(|at| bench.event(at, forced).is_some()), "loudly");
 }
 
 #[test]

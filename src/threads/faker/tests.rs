@@ -159,6 +159,113 @@ fn what_others_take_away_comes_back() {
     });
 }
 
+impl Lab {
+    /// What is said of others' hands next, within 3 s; reports of what is up are passed over.
+    fn tampering(&self) -> (ServiceId, Tampering) {
+        loop {
+            match self.told.receive_until(clock::now() + Duration::from_secs(3)) {
+                Received::Message(Told::Happened(input)) => match *input {
+                    Input::Tampered { service, how } => return (service, how),
+                    Input::Present { .. } => {}
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn hands_of_others_are_told_and_what_they_did_is_undone() {
+    within(|| {
+        let lab = lab();
+        run("ip addr add 203.0.113.11/24 dev eth0");
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), both());
+        let whole = || {
+            let text = addresses();
+            let there = ["203.0.113.21/24", "203.0.113.22/24", "2001:db8::21/64"];
+            assert!(there.iter().all(|address| text.contains(address)), "{text}");
+            assert!(!text.contains("eth0:mine") && !text.contains("/25"), "{text}");
+        };
+        for (what, name, how) in [
+            ("ip addr del 203.0.113.22/24 dev eth0", "www2", Tampering::Removed),
+            ("ip addr del 2001:db8::21/64 dev eth0", "www1", Tampering::Removed),
+            (
+                "ip addr del 203.0.113.22/24 dev eth0; ip addr add 203.0.113.22/24 dev eth0 label eth0:mine",
+                "www2",
+                Tampering::Changed,
+            ),
+            (
+                "ip addr del 203.0.113.21/24 dev eth0; ip addr add 203.0.113.21/25 dev eth0",
+                "www1",
+                Tampering::Changed,
+            ),
+        ] {
+            run(what);
+            lab.orders.offer(Order::Compare).expect("room");
+            assert_eq!(lab.tampering(), (service(name), how), "{what}");
+            whole();
+        }
+        run("ip addr flush dev eth0");
+        lab.orders.offer(Order::Compare).expect("room");
+        let told = [lab.tampering(), lab.tampering()];
+        assert!(told.iter().all(|(_, how)| *how == Tampering::Removed), "{told:?}");
+        whole();
+        lab.end();
+    });
+}
+
+#[test]
+fn what_this_node_itself_takes_away_is_no_tampering() {
+    within(|| {
+        let lab = lab();
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), both());
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), both());
+        lab.orders.offer(Order::Compare).expect("room");
+        let Lab { orders, told, thread, .. } = lab;
+        drop(orders);
+        thread.join().expect("ends");
+        while let Received::Message(Told::Happened(input)) = told.take() {
+            assert!(matches!(*input, Input::Present { .. }), "{input:?}");
+        }
+    });
+}
+
+#[test]
+fn who_holds_says_so_until_the_lease_has_taken_it_all() {
+    within(|| {
+        let lab = lab();
+        assert!(lab.published.lease.may_speak(clock::now()));
+        lab.serve(&[service("www2")], Duration::from_millis(200));
+        assert_eq!(lab.present(), [service("www2")]);
+        let end = lab.published.lease.until();
+        assert!(!lab.published.lease.may_speak(end), "it is up, and at its end nothing may be said");
+        assert_eq!(lab.present(), []);
+        assert!(addresses().is_empty());
+        assert!(lab.published.lease.may_speak(end), "it has gone");
+        lab.end();
+    });
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_again_and_again() {
+    within(|| {
+        let lab = lab();
+        run("ip addr add 203.0.113.22/24 dev eth0");
+        lab.serve(&[service("www2")], LONG);
+        for _ in 0..3 {
+            assert_eq!(lab.tampering(), (service("www2"), Tampering::Refused));
+        }
+        assert!(addresses().contains("203.0.113.22/24 "), "the machine's own stays");
+        lab.end();
+    });
+}
+
 #[test]
 fn an_address_of_the_machine_is_reported_as_absent() {
     within(|| {

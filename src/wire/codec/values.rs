@@ -9,9 +9,11 @@
 //! member      node 4, incarnation 8, flags 1: bit 0 standby, bit 1 leaving
 //! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
 //!             to 4 with phases 1 to 3
-//! Report      holding, ready, failed, blocked: list<service 4, 256> each; external 1, leaving 1, lateness 4
+//! Report      holding, ready, failed, ousted, blocked: list<service 4, 256> each; external 1, leaving 1, lateness 4
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
-//! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8
+//! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
+//!             list<stranger, 256>
+//! stranger    service 4, hardware address 6, served 1
 //! link        device text<15>, role 1, up 1, hears left 1, hears right 1
 //! Command     1 move: service 4, node 4    2 failback: option<service 4>    3 standby: node 4
 //!             4 online: node 4             5 freeze                         6 thaw
@@ -20,7 +22,7 @@
 use super::cursor::{Cursor, Wire, put_list, put_text};
 use super::{DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_SERVICES};
 use crate::vocabulary::ServiceId;
-use crate::wire::{Boot, Command, LinkStatus, Member, Phase, Report, Slot, State, Status};
+use crate::wire::{Boot, Command, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger};
 use std::time::Duration;
 
 /// Below, the heartbeat would be a storm; above, nobody would call it one. The configuration is
@@ -108,7 +110,7 @@ impl Wire for Slot {
 
 impl Wire for Report {
     fn put(&self, out: &mut Vec<u8>) {
-        for services in [&self.holding, &self.ready, &self.failed, &self.blocked] {
+        for services in [&self.holding, &self.ready, &self.failed, &self.ousted, &self.blocked] {
             put_list(services, out);
         }
         self.external_ok.put(out);
@@ -118,9 +120,10 @@ impl Wire for Report {
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
         let mut services = || from.list::<ServiceId>(MAX_SERVICES);
-        let (holding, ready, failed, blocked) = (services()?, services()?, services()?, services()?);
+        let (holding, ready, failed) = (services()?, services()?, services()?);
+        let (ousted, blocked) = (services()?, services()?);
         let (external_ok, leaving, lateness_us) = (from.take()?, from.take()?, from.take()?);
-        Ok(Report { holding, ready, failed, blocked, external_ok, leaving, lateness_us })
+        Ok(Report { holding, ready, failed, ousted, blocked, external_ok, leaving, lateness_us })
     }
 }
 
@@ -146,6 +149,7 @@ impl Wire for Status {
         put_list(&self.links, out);
         self.lateness_us.put(out);
         self.rejected.put(out);
+        put_list(&self.strangers, out);
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
@@ -156,7 +160,25 @@ impl Wire for Status {
             links: from.list(MAX_LINKS)?,
             lateness_us: from.take()?,
             rejected: from.take()?,
+            strangers: from.list(MAX_SERVICES)?,
         })
+    }
+}
+
+impl Wire for Stranger {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.service.put(out);
+        out.extend(self.mac);
+        self.served.put(out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let service = from.take()?;
+        let mut mac = [0; 6];
+        for byte in &mut mac {
+            *byte = from.take()?;
+        }
+        Ok(Stranger { service, mac, served: from.take()? })
     }
 }
 
