@@ -1,11 +1,13 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
-//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `instrument` whether the lab
+//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `hands` others' hands and own
+//! faults, `instrument` whether the lab
 //! itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
 mod edges;
+mod hands;
 mod instrument;
 mod remains;
 
@@ -65,6 +67,12 @@ pub fn run(options: &Options) -> Outcome<bool> {
     }
     tally.group(&plan(options, 4, false), "4", &edges::PLAIN.iter().collect::<Vec<_>>())?;
     tally.group(&plan(options, 4, true), "4", &edges::WITH_SCRIPTS.iter().collect::<Vec<_>>())?;
+    // What was given up comes home while a test waits for it; every other test goes by the default.
+    for (line, tests) in [("", hands::WAITING), ("on_conflict = force\n", hands::FORCING)] {
+        let mut plan = plan(options, 4, false);
+        plan.extra += &format!("forget = 5s\n{line}");
+        tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
+    }
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }
