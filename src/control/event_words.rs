@@ -230,10 +230,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Merged { winner } => json!({"event": "merged", "winner": node(*winner)}),
         Event::Late { by } => json!({"event": "late", "by_ms": millis(*by)}),
         Event::Link { role, up } => json!({"event": "link", "role": role.to_string(), "up": up}),
-        Event::SendsFail { role, fault } => {
-            json!({"event": "sends-fail", "link": role.to_string(), "fault": fault_word(*fault)})
-        }
-        Event::SendsWork { role } => json!({"event": "sends-work", "link": role.to_string()}),
+        Event::SendsFail { .. } | Event::SendsWork { .. } => sending_fields(event),
         Event::PathFault { node: it } => json!({"event": "path-fault", "node": node(*it)}),
         Event::Reborn { incarnation } => json!({"event": "reborn", "incarnation": incarnation.0}),
         Event::StoreFailed => json!({"event": "store-failed"}),
@@ -243,6 +240,16 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         other => unreachable!("{other} is no object"),
+    }
+}
+
+fn sending_fields(event: &Event) -> Value {
+    match event {
+        Event::SendsFail { role, fault } => {
+            json!({"event": "sends-fail", "link": role.to_string(), "fault": fault_word(*fault)})
+        }
+        Event::SendsWork { role } => json!({"event": "sends-work", "link": role.to_string()}),
+        other => unreachable!("{other:?} is not about sending"),
     }
 }
 
