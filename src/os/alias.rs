@@ -176,20 +176,26 @@ impl Card {
         Ok(())
     }
 
-    /// Removes what an earlier life left on this card: whatever is ours by its label, and those of
-    /// `services` that are ours by their lifetime. Says what it removed.
+    /// What is ours on this card: whatever is so by its label, and those of `services` that are ours by their
+    /// lifetime.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+        let ours = |held: &Held| held.ours && (held.label.contains(':') || services.contains(&held.address));
+        Ok(self.addresses()?.iter().filter(|held| ours(held)).map(|held| held.address).collect())
+    }
+
+    /// Removes what an earlier life left on this card. Says what it removed.
     ///
     /// # Errors
     /// No such card.
     pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
-        let mut removed = Vec::new();
-        for held in self.addresses()? {
-            if held.ours && (held.label.contains(':') || services.contains(&held.address)) {
-                self.remove(held.address)?;
-                removed.push(held.address);
-            }
+        let leftovers = self.leftovers(services)?;
+        for address in &leftovers {
+            self.remove(*address)?;
         }
-        Ok(removed)
+        Ok(leftovers)
     }
 
     /// Adds a default route over this card, with our mark. False: the machine has a default route.
