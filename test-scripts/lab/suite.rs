@@ -1,11 +1,13 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
-//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `instrument` whether the lab
-//! itself can be trusted, `remains` whether it leaves anything. A test begins
+//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
+//! daemon that die or stop do to its addresses, `instrument` whether the lab itself can be trusted, `remains` whether
+//! it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
 mod edges;
+mod guardian;
 mod instrument;
 mod remains;
 
@@ -65,6 +67,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
     }
     tally.group(&plan(options, 4, false), "4", &edges::PLAIN.iter().collect::<Vec<_>>())?;
     tally.group(&plan(options, 4, true), "4", &edges::WITH_SCRIPTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, false), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }
