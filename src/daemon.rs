@@ -1,37 +1,30 @@
-//! The daemon's life: configuration → background → threads → signals → orderly end.
+//! The daemon's life: configuration → background → guardian → worker: threads → orderly end.
 //!
-//! `run` is called by `bin/diehardd.rs` in the process's first and only thread, which becomes the thread
-//! that waits for signals. HUP: reload. TERM, INT: leave in order, a second one: at once. USR1: the whole
-//! picture into the log.
+//! `run` is called by `bin/diehardd.rs` in the process's first and only thread, which becomes the guardian
+//! (`guardian`); the copy that it makes of itself becomes the worker (`worker`). Signals are for the
+//! guardian: HUP: reload. TERM, INT: leave in order, a second one: at once. USR1: the whole picture into
+//! the log.
 //!
 //! Exit codes: 0 fine, 1 failure, 2 usage or configuration.
 
 use crate::config::{self, Config};
 use crate::control::arguments::DaemonArguments;
-use crate::os::daemonise::{PidFile, Readiness, Side, daemonise};
-use crate::os::{clock, sched, secret};
-use crate::threads::driver::Told;
-use crate::threads::log_writer::{LogWriter, Sink};
+use crate::os::daemonise::{Readiness, Side, daemonise};
+use crate::os::{sched, secret};
 use crate::vocabulary::NodeId;
 use crate::wire::Key;
-use log::LevelFilter;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
+mod bond;
+mod guardian;
 mod reload;
-mod signals;
 mod wiring;
-use signals::Signals;
-use wiring::Running;
+mod worker;
 
 const FAILURE: u8 = 1;
 const WRONG: u8 = 2;
-/// A heartbeat faster than this needs real-time scheduling (protocol.md, L8).
-const FASTEST_WITHOUT_REALTIME: Duration = Duration::from_millis(200);
 
 /// Why the daemon does not run: exit code and what to tell.
 #[derive(Debug)]
@@ -77,20 +70,11 @@ pub fn run(mut arguments: DaemonArguments) -> ExitCode {
         Err(refusal) => return tell(&refusal),
     };
     if plan.arguments.foreground {
-        return match live(&plan, Readiness::foreground()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err((_, refusal)) => tell(&refusal),
-        };
+        return guardian::guard(plan, Readiness::foreground());
     }
     match daemonise() {
         Ok(Side::Started(code)) => ExitCode::from(code),
-        Ok(Side::Daemon(readiness)) => match live(&plan, readiness) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err((readiness, refusal)) => {
-                readiness.failed(refusal.code, &refusal.text);
-                ExitCode::from(refusal.code)
-            }
-        },
+        Ok(Side::Daemon(readiness)) => guardian::guard(plan, readiness),
         Err(error) => tell(&Refusal::failure(format!("cannot go into the background: {error}"))),
     }
 }
@@ -156,103 +140,4 @@ fn plan(arguments: DaemonArguments, config: Config, warnings: Vec<String>) -> Re
     let secret = secret::read_private(file).map_err(|error| told(&error))?;
     let key = Key::new(&secret, &config.cluster.name).map_err(|error| told(&error))?;
     Ok(Plan { arguments, config: Arc::new(config), warnings, me, key })
-}
-
-/// From here on in the process that stays.
-fn live(plan: &Plan, readiness: Readiness) -> Result<(), (Readiness, Refusal)> {
-    let arguments = &plan.arguments;
-    let level = if arguments.verbose { LevelFilter::Debug } else { LevelFilter::Info };
-    let sink = if arguments.foreground { Sink::StandardError } else { Sink::Syslog };
-    let log = match LogWriter::start(sink, level) {
-        Ok(log) => log,
-        Err(error) => return Err((readiness, Refusal::failure(format!("cannot log: {error}")))),
-    };
-    let born = born(plan);
-    let (pid_file, signals, running) = match born {
-        Ok(born) => born,
-        Err(refusal) => {
-            log::error!("{}", refusal.text);
-            log.stop();
-            return Err((readiness, refusal));
-        }
-    };
-    readiness.ready();
-    wait(plan, &signals, &running);
-    running.end();
-    log::info!("ended");
-    drop(pid_file);
-    log.stop();
-    Ok(())
-}
-
-/// Everything that can fail.
-fn born(plan: &Plan) -> Result<(PidFile, Signals, Running), Refusal> {
-    for warning in &plan.warnings {
-        log::warn!("{warning}");
-    }
-    let failed = |what: &str, error: &dyn std::fmt::Display| Refusal::failure(format!("{what}: {error}"));
-    let signals = Signals::register().map_err(|error| failed("cannot wait for signals", &error))?;
-    for (directory, mode) in [(&plan.arguments.run_dir, 0o755), (&plan.arguments.state_dir, 0o700)] {
-        let made = DirBuilder::new().recursive(true).mode(mode).create(directory);
-        made.map_err(|error| failed(&directory.display().to_string(), &error))?;
-    }
-    let pid_path: PathBuf = plan.arguments.run_dir.join("diehardd.pid");
-    let pid_file =
-        PidFile::claim(&pid_path).map_err(|error| failed(&pid_path.display().to_string(), &error))?;
-    if let Err(error) = sched::lock_memory() {
-        log::warn!("the heartbeat may wait for memory: cannot lock it: {error}");
-    }
-    may_be_fast(&plan.config)?;
-    let running = Running::start(plan, signals.bell()).map_err(Refusal::failure)?;
-    Ok((pid_file, signals, running))
-}
-
-/// L8: the margin must exceed what the scheduler does.
-fn may_be_fast(config: &Config) -> Result<(), Refusal> {
-    let tried = sched::realtime(1).and_then(|()| sched::ordinary());
-    let interval = config.cluster.hello_interval;
-    match tried {
-        Err(error) if interval < FASTEST_WITHOUT_REALTIME && !config.cluster.force_interval => {
-            let text = format!(
-                "hello_interval = {} ms needs real-time priority, which this machine refuses ({error}): \
-                 take {} ms or more, or force_interval = yes",
-                interval.as_millis(),
-                FASTEST_WITHOUT_REALTIME.as_millis(),
-            );
-            Err(Refusal::failure(text))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Until the orderly leave is complete, or its time is over, or somebody insists.
-fn wait(plan: &Plan, signals: &Signals, running: &Running) {
-    let mut leave_until = None;
-    loop {
-        signals.wait_until(leave_until);
-        if signals.wants_picture() {
-            running.tell(Told::Dump);
-        }
-        if signals.wants_reload() {
-            reload::reload(plan, running);
-        }
-        if running.has_left() {
-            return;
-        }
-        match (signals.wants_end(), leave_until) {
-            (true, None) => {
-                let patience = running.config().cluster.stop_timeout;
-                log::info!("asked to end: leaving in order, at most {} ms", patience.as_millis());
-                leave_until = Some(clock::now() + patience);
-                running.tell(Told::Happened(Box::new(crate::controller::Input::Stop)));
-            }
-            (true, Some(_)) => {
-                return log::warn!("asked to end again: not waiting for the rest to be handed over");
-            }
-            (false, Some(until)) if clock::now() >= until => {
-                return log::warn!("not everything was handed over in time: ending all the same");
-            }
-            (false, _) => {}
-        }
-    }
 }

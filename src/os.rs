@@ -5,6 +5,7 @@
 //! everything ends by being dropped.
 
 pub mod alias;
+pub mod child;
 pub mod clock;
 pub mod daemonise;
 pub mod doorbell;
@@ -12,9 +13,12 @@ pub mod frame;
 pub mod link;
 mod netlink;
 pub mod packet_socket;
+pub mod pair;
 pub mod process;
 pub mod sched;
 pub mod secret;
+pub mod shared;
+pub mod signals;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;

@@ -9,8 +9,8 @@
 //! ```
 //! Channels are bounded; the reason stands beside each number. The driver never blocks, whoever waits for
 //! it may. The threads on the right end when the driver has dropped its end of their channel, those on the
-//! left when their bell rings; `daemon` joins them all. `mailbox` and `published` are no threads: what the
-//! threads say to each other, and what they leave for each other to read.
+//! left when their bell rings; `daemon` joins them all. `mailbox`, `published` and `life_signs` are no threads:
+//! what the threads say to each other, what they leave for each other to read, and what for the guardian.
 
 use crate::controller::LocalFault;
 use crate::os::sched;
@@ -24,6 +24,7 @@ pub mod driver;
 pub mod faker;
 pub mod hello_receiver;
 pub mod hello_sender;
+pub mod life_signs;
 pub mod link_monitor;
 pub mod log_writer;
 pub mod mailbox;

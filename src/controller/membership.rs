@@ -289,22 +289,29 @@ impl Controller {
             || matches!(slot.phase, Phase::Prepare { to } | Phase::Handover { to } | Phase::Abort { to } if to == self.me)
     }
 
-    /// Somebody said goodbye: it holds nothing; no lease is waited for, no probe is sent.
+    /// Somebody said goodbye, or its guardian did: it holds nothing; no lease is waited for, no probe is sent.
     pub(super) fn on_leave(&mut self, now: Instant, header: &Header, incarnation: Incarnation) {
         if incarnation != header.incarnation {
             return;
         }
         let from = header.from;
+        let mut news = false;
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.left = Some(incarnation);
+            news = peer.left.replace(incarnation) != Some(incarnation);
             peer.boot = None;
         }
         if let Some(following) = &self.following
             && following.term.author == from
+            && following.term.life <= incarnation
             && self.promise.term == following.term
         {
             self.promise.until = now;
         }
+        if !news {
+            // Said more than once: what it set going shall not begin again.
+            return;
+        }
+        self.look_anew(now, from);
         self.look_for_suspects(now);
         self.dirty = true;
         self.stirred = true;

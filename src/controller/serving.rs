@@ -66,6 +66,8 @@ pub(in crate::controller) struct Look {
     since: Instant,
     /// The present holder said goodbye: three quick probes suffice.
     quick: bool,
+    /// Somebody answered an earlier look: they do not.
+    thorough: bool,
     sent: u32,
     last: Instant,
     next: Instant,
@@ -75,6 +77,22 @@ pub(in crate::controller) struct Look {
     blocked_until: Option<Instant>,
     /// People know that it is blocked.
     told: bool,
+}
+
+impl Look {
+    fn begin(now: Instant, quick: bool) -> Self {
+        Look {
+            since: now,
+            quick,
+            thorough: false,
+            sent: 0,
+            last: now,
+            next: now,
+            answered: 0,
+            blocked_until: None,
+            told: false,
+        }
+    }
 }
 
 /// H2, this node's side as the old holder.

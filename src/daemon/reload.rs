@@ -1,6 +1,7 @@
 //! HUP: the new file is checked; wrong ⇒ the old configuration stays and the log says why. What cannot
 //! change in a running daemon stays as it was until a restart, and the log says that too.
 
+use super::bond::{Bond, Territory, Word};
 use super::wiring::Running;
 use super::{Plan, read};
 use crate::config::Config;
@@ -8,7 +9,7 @@ use crate::threads::driver::Told;
 use crate::vocabulary::NodeId;
 use std::sync::Arc;
 
-pub(super) fn reload(plan: &Plan, running: &Running) {
+pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) {
     let file = plan.arguments.config.display();
     log::info!("reloading {file}");
     let (new, warnings) = match read(&plan.arguments.config) {
@@ -23,7 +24,7 @@ pub(super) fn reload(plan: &Plan, running: &Running) {
     for warning in warnings {
         log::warn!("{warning}");
     }
-    if let Err(refusal) = super::may_be_fast(&new) {
+    if let Err(refusal) = super::worker::may_be_fast(&new) {
         return log::error!("{}: the configuration stays as it was", refusal.text);
     }
     match merge(&running.config(), new, plan.me) {
@@ -31,9 +32,23 @@ pub(super) fn reload(plan: &Plan, running: &Running) {
             for what in later {
                 log::warn!("{what}: takes effect after a restart");
             }
+            bond.tell(&Word::Territory(Territory::of(&config)));
             running.tell(Told::Reload(Arc::new(config)));
         }
         Err(why) => log::error!("{why}: the configuration stays as it was"),
+    }
+}
+
+/// The file as it is now, for a worker that takes a dead one's place: what the guardian read may be older than
+/// the last reload. A wrong file is no reason to stay away.
+pub(super) fn again(plan: &Plan) -> Arc<Config> {
+    let read = read(&plan.arguments.config).map_err(|refusal| refusal.text);
+    match read.and_then(|(new, _)| merge(&plan.config, new, plan.me)) {
+        Ok((config, _)) => Arc::new(config),
+        Err(why) => {
+            log::error!("{why}: going on with the configuration of the daemon's start");
+            plan.config.clone()
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::threads::driver::{self, Driver, Farewell, Told};
 use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
 use crate::threads::hello_sender::{self, Egress, HelloSender};
+use crate::threads::life_signs::LifeSigns;
 use crate::threads::link_monitor::LinkWatch;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::published::Published;
@@ -66,8 +67,8 @@ struct Sockets {
 impl Running {
     /// Makes everything; the daemon really runs when this returns. `farewell` is rung when the orderly
     /// leave is complete.
-    pub(super) fn start(plan: &Plan, farewell: Doorbell) -> Result<Self, String> {
-        let parts = Parts::make(plan)?;
+    pub(super) fn start(plan: &Plan, signs: LifeSigns, farewell: Doorbell) -> Result<Self, String> {
+        let parts = Parts::make(plan, signs)?;
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
@@ -123,7 +124,7 @@ impl Running {
 }
 
 impl Parts {
-    fn make(plan: &Plan) -> Result<Self, String> {
+    fn make(plan: &Plan, signs: LifeSigns) -> Result<Self, String> {
         let config = &plan.config;
         let node = config.node(plan.me).ok_or("this node is not in the configuration")?;
         let (device, internal_device) = (node.external.device.clone(), node.internal.device.clone());
@@ -133,7 +134,7 @@ impl Parts {
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
         Ok(Parts {
-            published: Arc::new(Published::new(config.clone())),
+            published: Arc::new(Published::new(config.clone(), signs)),
             sockets,
             storage,
             record,
@@ -282,7 +283,7 @@ impl Sockets {
 }
 
 /// A /31 and a /32 have none of their own.
-fn broadcast_of(own: Prefixed<Ipv4Addr>) -> Ipv4Addr {
+pub(super) fn broadcast_of(own: Prefixed<Ipv4Addr>) -> Ipv4Addr {
     let host = u32::MAX.checked_shr(u32::from(own.prefix)).unwrap_or(0);
     if own.prefix >= 31 { Ipv4Addr::BROADCAST } else { Ipv4Addr::from(u32::from(own.address) | host) }
 }

@@ -208,27 +208,35 @@ impl Card {
         Ok(())
     }
 
-    /// Removes what an earlier life left on this card: whatever is ours by its tag or label, and those of
-    /// `services` that are ours by their lifetime alone, or that it had only begun to make. Says what it
-    /// removed.
+    /// What an earlier life left on this card: whatever is ours by its tag or label, and those of
+    /// `services` that are ours by their lifetime alone, or that it had only begun to make.
+    ///
+    /// # Errors
+    /// No such card.
+    pub fn leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+        let held = self.addresses()?;
+        let is_left = |held: &&Held| {
+            let known = services.contains(&held.address);
+            let marked = held.tag.is_some() || held.label.contains(':');
+            held.ours && (marked || known) || known && self.is_half_made(held)
+        };
+        Ok(held.iter().filter(is_left).map(|held| held.address).collect())
+    }
+
+    /// Removes what an earlier life left on this card. Says what it removed.
     ///
     /// # Errors
     /// No such card.
     pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
-        let mut removed = Vec::new();
-        for held in self.addresses()? {
-            let known = services.contains(&held.address);
-            let marked = held.tag.is_some() || held.label.contains(':');
-            if held.ours && (marked || known) || known && self.is_half_made(&held) {
-                // Read again each time: with a primary the kernel takes others along.
-                let present = self.addresses()?;
-                if let Some(held) = present.iter().find(|other| other.address == held.address) {
-                    self.take_away(held, &present)?;
-                }
-                removed.push(held.address);
+        let leftovers = self.leftovers(services)?;
+        for address in &leftovers {
+            // Read again each time: with a primary the kernel takes others along.
+            let present = self.addresses()?;
+            if let Some(held) = present.iter().find(|held| held.address == *address) {
+                self.take_away(held, &present)?;
             }
         }
-        Ok(removed)
+        Ok(leftovers)
     }
 
     /// By its label ours, and neither tagged nor mortal: whoever made it by ioctl died before the rest.

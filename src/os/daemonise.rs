@@ -95,7 +95,7 @@ fn await_word(mut reader: PipeReader) -> u8 {
     }
 }
 
-fn threads() -> io::Result<usize> {
+pub(super) fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 

@@ -167,8 +167,13 @@ fn signal(child: &Child, signal: Signal) {
 
 /// A descriptor that becomes readable when the child has ended.
 fn pidfd(child: &Child) -> io::Result<OwnedFd> {
-    // SAFETY: takes two numbers; the child is not yet waited for, so the number is its own.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    pidfd_of(child.id())
+}
+
+/// The same for a child that is not yet waited for, so that the number is its own.
+pub(super) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     if fd < 0 {
         return Err(io::Error::last_os_error());

@@ -46,6 +46,14 @@ pub fn exact_timers() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64) })
 }
 
+/// The calling thread's name, at most 15 bytes; that of a process is its first thread's.
+///
+/// # Errors
+/// None known.
+pub fn name_thread(name: &std::ffi::CStr) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(name)?)
+}
+
 /// All threads allocate from one arena: an arena for each thread would cost resident memory for nothing.
 /// To be called before any thread starts.
 pub fn one_arena() {

@@ -12,12 +12,18 @@ use std::path::{Path, PathBuf};
 pub struct Syslog {
     path: PathBuf,
     socket: Option<UnixDatagram>,
+    patient: bool,
 }
 
 impl Syslog {
     /// Where the system's log listens; `/dev/log` as a rule. Connects at the first line.
     pub fn at(path: &Path) -> Self {
-        Syslog { path: path.to_owned(), socket: None }
+        Syslog { path: path.to_owned(), socket: None, patient: true }
+    }
+
+    /// The same for who must not wait: a log that is full loses the line.
+    pub fn impatient(path: &Path) -> Self {
+        Syslog { patient: false, ..Syslog::at(path) }
     }
 
     /// Sends one line with its `<priority>`; connects again if the log was restarted.
@@ -32,6 +38,7 @@ impl Syslog {
         }
         let socket = UnixDatagram::unbound()?;
         socket.connect(&self.path)?;
+        socket.set_nonblocking(!self.patient)?;
         socket.send(line)?;
         self.socket = Some(socket);
         Ok(())

@@ -39,6 +39,16 @@ impl UdpSocket {
         Ok(UdpSocket(fd))
     }
 
+    /// Binds to `address` for sending alone: what comes to it is thrown away by the kernel beyond a few.
+    ///
+    /// # Errors
+    /// No such device or address.
+    pub fn bind_to_send(device: &str, address: SocketAddrV4) -> io::Result<Self> {
+        let socket = Self::bind(device, address)?;
+        setsockopt(&socket.0, sockopt::RcvBuf, &0)?;
+        Ok(socket)
+    }
+
     /// Sends one datagram.
     ///
     /// # Errors

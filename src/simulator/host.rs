@@ -66,6 +66,8 @@ pub struct Process {
     pub windows: ReplayWindows,
     /// Of the last datagram.
     pub sequence: u64,
+    /// The life in which it was sent.
+    pub spoken: Option<Incarnation>,
     /// When the armed timer fires, and its token: an older timer is void.
     pub timer: (Nanos, u32),
     /// The faker thread.
@@ -151,6 +153,7 @@ impl Process {
             controller,
             windows: ReplayWindows::new(),
             sequence: 0,
+            spoken: None,
             timer: (Nanos::MAX, 0),
             faker: Faker::default(),
             writing: None,

@@ -18,9 +18,11 @@ pub enum Class {
     Power,
     /// Several nodes lose their power at once.
     Several,
-    /// A daemon dies; the kernel goes on answering for its addresses until their lifetime ends.
+    /// A daemon dies: with its guardian, then the kernel goes on answering for its addresses until their lifetime
+    /// ends; or the worker alone, then the guardian removes them, says LEAVE and starts another one.
     Daemon,
-    /// A process stops for a while; the kernel goes on answering.
+    /// A process stops for a while; the kernel goes on answering. Sometimes only the worker does, and its
+    /// guardian ends it.
     Pause,
     /// A LAN, or both in the same way, falls apart into groups.
     Split,

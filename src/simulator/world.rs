@@ -24,6 +24,7 @@ mod disturbances;
 mod effects;
 mod event;
 mod faker;
+mod guardian;
 mod neighbours;
 mod process;
 
@@ -186,6 +187,8 @@ impl World {
             }
             Event::Boot { node } => self.boot(node),
             Event::Resume { node } => self.resume(node),
+            Event::GuardianActs { node, life, dead } => self.guardian_acts(node, life, dead),
+            Event::GuardianKills { node, life, since } => self.guardian_kills(node, life, since),
             Event::Judge { service } => self.judge(service),
             Event::Fault { class, every } => self.fault(class, every),
             Event::Mend(mend) => self.mend(mend),
@@ -210,6 +213,8 @@ impl World {
             | Event::Asked { .. }
             | Event::Boot { .. }
             | Event::Resume { .. }
+            | Event::GuardianActs { .. }
+            | Event::GuardianKills { .. }
             | Event::Judge { .. }
             | Event::Fault { .. }
             | Event::Mend(_) => return None,

@@ -12,6 +12,7 @@
 
 use super::faker;
 use super::hello_sender::Outgoing;
+use super::life_signs::Watched;
 use super::mailbox::{Latest, Mailbox, Received, Sender};
 use super::published::Published;
 use super::services::{self, Job};
@@ -134,6 +135,7 @@ impl Driver {
         work.take_effects(now);
         work.post();
         while work.turn() {}
+        work.driver.published.signs.retires(Watched::Driver);
         work.driver.services.send(services::Order::End);
     }
 }
@@ -143,8 +145,12 @@ impl Work {
     fn turn(&mut self) -> bool {
         let slept = clock::now();
         let deadline = self.driver.controller.next_timeout();
+        let signs = &self.driver.published.signs;
+        signs.works(Watched::Driver, slept);
+        signs.sleeps(Watched::Driver, deadline);
         let mut received = self.driver.mailbox.receive_until(deadline);
         let woke = clock::now();
+        signs.works(Watched::Driver, woke);
         let by = woke.since(deadline.max(slept));
         // Longer is a pause, of which `Input::Late` tells: as a margin it would cost the lease itself.
         self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 4));

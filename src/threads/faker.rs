@@ -6,6 +6,7 @@
 //! Ends, and takes every alias away, when the driver has dropped its end of the mailbox.
 
 use super::driver::Told;
+use super::life_signs::Watched;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
 use crate::config::{Config, Prefixed};
@@ -86,8 +87,12 @@ impl Faker {
             troubles: BTreeMap::new(),
         };
         loop {
-            let received = work.faker.mailbox.receive_until(work.next_wake());
+            let next = work.next_wake();
+            work.lives();
+            work.faker.published.signs.sleeps(Watched::Faker, next);
+            let received = work.faker.mailbox.receive_until(next);
             let now = clock::now();
+            work.lives();
             if work.faker.published.lease.is_over(now) && !work.up.is_empty() {
                 work.drop_all("the lease has ended");
             }
@@ -104,13 +109,20 @@ impl Faker {
                     work.renew(now)
                 }
                 Received::Nothing => {}
-                Received::Closed => return work.drop_all("the daemon ends"),
+                Received::Closed => break,
             }
         }
+        work.drop_all("the daemon ends");
+        work.faker.published.signs.retires(Watched::Faker);
     }
 }
 
 impl Work {
+    /// For the guardian: before and after every sleep, and between the calls of a long piece of work.
+    fn lives(&self) {
+        self.faker.published.signs.works(Watched::Faker, clock::now());
+    }
+
     /// An eighth of the lifetime: seven renewals may fail before the kernel takes the address away.
     fn renewal_interval(&self) -> Duration {
         self.faker.published.config().cluster.valid_lft / 8
@@ -132,6 +144,7 @@ impl Work {
             if let Err(error) = self.faker.card.remove(held.address) {
                 log::error!("cannot remove {}: {error}", held.address);
             }
+            self.lives();
         }
         log::info!("all service addresses are down: {why}");
         self.refresh();
@@ -156,6 +169,7 @@ impl Work {
             self.end_connections(address);
             let removed = self.faker.card.remove(address);
             self.note(address, "remove", removed);
+            self.lives();
         }
         for (&address, &prefix) in &wanted {
             if !self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
@@ -163,6 +177,7 @@ impl Work {
                 self.faker.published.lease.note_holding(true);
                 let back = tampered.contains(&address);
                 troubles.extend(self.put_up(address, prefix, config.cluster.valid_lft, back));
+                self.lives();
             }
         }
         if changed {

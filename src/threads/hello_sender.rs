@@ -153,6 +153,8 @@ impl HelloSender {
             *sequence += 1;
             datagram.header.sequence = *sequence;
             datagram.header.link = role;
+            // Before it is said: the guardian's last word comes after everything that was.
+            self.published.signs.says(datagram.header.incarnation, *sequence);
             self.key.seal(&datagram, sealed);
             let sent = match role {
                 LinkRole::Internal => self.egress.send_internal(addressee, sealed),
@@ -161,6 +163,9 @@ impl HelloSender {
             if let Err(error) = sent {
                 self.report(role, &error, &mut reported[role as usize]);
             }
+        }
+        if matches!(datagram.packet, Packet::Leave { .. }) {
+            self.published.signs.says_goodbye();
         }
     }
 
@@ -183,6 +188,17 @@ impl HelloSender {
 }
 
 impl Egress {
+    /// One sealed datagram to everybody on this link.
+    ///
+    /// # Errors
+    /// Local reasons (EPERM, ENETDOWN, ENOBUFS, ENETUNREACH, EAGAIN).
+    pub fn send_to_all(&mut self, config: &Config, role: LinkRole, sealed: &[u8]) -> io::Result<()> {
+        match role {
+            LinkRole::Internal => self.send_internal(None, sealed),
+            LinkRole::External => self.send_external(config, None, sealed),
+        }
+    }
+
     fn send_internal(&self, to: Option<NodeId>, sealed: &[u8]) -> io::Result<()> {
         let address = to.map_or(self.internal_broadcast, NodeId::address);
         self.internal.send_to(sealed, SocketAddrV4::new(address, self.port))

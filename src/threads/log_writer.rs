@@ -61,16 +61,7 @@ impl LogWriter {
             .filter_level(level)
             .write_style(WriteStyle::Never)
             .target(Target::Pipe(Box::new(pipe)))
-            .format(move |line, record| match sink {
-                Sink::StandardError => {
-                    let (time, level) = (rfc3339(clock::wall()), record.level());
-                    writeln!(line, "{time} {level:5} {}", record.args())
-                }
-                Sink::Syslog => {
-                    let pid = std::process::id();
-                    writeln!(line, "<{}>diehardd[{pid}]: {}", priority(record.level()), record.args())
-                }
-            })
+            .format(move |out, record| out.write_all(&line(sink, record.level(), &record.args().to_string())))
             .try_init()
             .map_err(io::Error::other)?;
         sched::abort_on_panic(match sink {
@@ -90,6 +81,15 @@ impl LogWriter {
         let _ = self.lines.send(Vec::new());
         let _ = self.thread.join();
     }
+}
+
+/// One line as it stands in this log.
+pub fn line(sink: Sink, level: Level, text: &str) -> Vec<u8> {
+    match sink {
+        Sink::StandardError => format!("{} {level:5} {text}\n", rfc3339(clock::wall())),
+        Sink::Syslog => format!("<{}>diehardd[{}]: {text}\n", priority(level), std::process::id()),
+    }
+    .into_bytes()
 }
 
 /// Facility daemon (3), RFC 3164's severities.

@@ -2,6 +2,7 @@
 //!
 //! Written by one thread each, read by many; no lock here is held over I/O.
 
+use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::events::EventLog;
 use crate::vocabulary::{Instant, ServiceId};
@@ -19,6 +20,8 @@ pub struct Published {
     pub lease: Lease,
     /// Written by everybody.
     pub counters: Counters,
+    /// Written by driver, faker and sender; read by the guardian.
+    pub signs: LifeSigns,
     /// What happened; written by the driver, read by the control threads.
     pub events: Arc<EventLog>,
     /// The daemon ends: threads that a bell wakes end.
@@ -27,11 +30,12 @@ pub struct Published {
 
 impl Published {
     /// At the start: no lease.
-    pub fn new(config: Arc<Config>) -> Self {
+    pub fn new(config: Arc<Config>, signs: LifeSigns) -> Self {
         Published {
             config: Arc::new(RwLock::new(config)),
             lease: Lease::default(),
             counters: Counters::default(),
+            signs,
             events: Arc::default(),
             stopping: AtomicBool::new(false),
         }

@@ -1,12 +1,13 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
-//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `hands` others' hands and own
-//! faults, `instrument` whether the lab
+//! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
+//! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `instrument` whether the lab
 //! itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
 mod edges;
+mod guardian;
 mod hands;
 mod instrument;
 mod remains;
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &format!("forget = 5s\n{line}");
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    tally.group(&plan(options, 4, false), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

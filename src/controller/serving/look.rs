@@ -46,21 +46,24 @@ impl Controller {
             return;
         }
         match &mut local.look {
-            Some(look) => look.quick |= quick,
-            None => {
-                local.look = Some(Look {
-                    since: now,
-                    quick,
-                    sent: 0,
-                    last: now,
-                    next: now,
-                    answered: 0,
-                    blocked_until: None,
-                    told: false,
-                });
-            }
+            Some(look) => look.quick |= quick && !look.thorough,
+            None => local.look = Some(Look::begin(now, quick)),
         }
         self.tick_look(now, id);
+    }
+
+    /// J2: a holder has let go, by its own word or its guardian's, perhaps after the state gave its services to this
+    /// node. Whoever has answered for their addresses so far was its kernel, as a rule: the latch need not
+    /// wait for that any more. In case it was somebody else, the look is a whole one.
+    pub(in crate::controller) fn look_anew(&mut self, now: Instant, holder: NodeId) {
+        let state = self.committed.as_ref();
+        for (&id, local) in &mut self.services {
+            let named = state.and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
+            let latched = local.look.is_some_and(|look| look.blocked_until.is_some());
+            if latched && (named == Some(holder) || local.from == Some(holder)) {
+                local.look = Some(Look { thorough: true, ..Look::begin(now, false) });
+            }
+        }
     }
 
     /// This node is among the three likeliest to get one of the suspects' services (so that the look is

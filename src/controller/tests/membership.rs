@@ -3,8 +3,9 @@
 use super::bench::{Bench, serves};
 use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
 use crate::controller::{Event, Input, Why};
-use crate::vocabulary::Incarnation;
-use crate::wire::Packet;
+use crate::vocabulary::{Epoch, Incarnation};
+use crate::wire::{Header, Packet};
+use std::time::Duration;
 
 fn says_boot(packet: &Packet) -> bool {
     matches!(packet, Packet::IpCheck { boot: Some(_), .. })
@@ -126,17 +127,94 @@ fn j2_the_goodbye_of_another_life_counts_for_nothing() {
     }
 }
 
+/// Its worker dies, and its guardian says so to these.
+fn worker_dies(bench: &mut Bench, at: usize, told: &[usize]) -> Header {
+    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(at) };
+    bench.kill(at);
+    guardian_says(bench, &header, told);
+    header
+}
+
+fn guardian_says(bench: &mut Bench, header: &Header, told: &[usize]) {
+    for &to in told {
+        bench.inject_with(to, header.clone(), Packet::Leave { incarnation: header.incarnation });
+    }
+}
+
 #[test]
 fn j2_a_goodbye_of_the_guardian_frees_the_services_at_once() {
     let mut bench = Bench::formed(3);
-    let header = bench.header(2);
-    let incarnation = header.incarnation;
-    bench.kill(2);
+    worker_dies(&mut bench, 2, &[0, 1]);
     let died = bench.now;
-    bench.inject_with(0, header.clone(), Packet::Leave { incarnation });
-    bench.inject_with(1, header, Packet::Leave { incarnation });
     bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
     assert!(bench.now.since(died) < P, "after {:?}", bench.now.since(died));
+    bench.wait("the removal", 500, |bench| bench.members(0).len() == 2);
+}
+
+#[test]
+fn j2_a_goodbye_of_the_controllers_guardian_elects_the_next_one_and_frees_its_services_at_once() {
+    let mut bench = Bench::formed(3);
+    worker_dies(&mut bench, 0, &[1, 2]);
+    let died = bench.now;
+    bench.wait("service 0 elsewhere", 500, |bench| !bench.holders(service(0)).is_empty());
+    assert!(bench.now.since(died) < P, "after {:?}", bench.now.since(died));
+    bench.always("the others' services", 1000, |bench| (1..3).all(|at| bench.holders(service(at)) == [at]));
+}
+
+/// E4: it released its own services, not those of others: leases that it granted may still be in force.
+#[test]
+fn j2_the_controllers_goodbye_frees_nobody_elses_services() {
+    let mut bench = Bench::formed(5);
+    bench.kill(4);
+    let died = bench.now;
+    bench.run(1);
+    worker_dies(&mut bench, 0, &[1, 2, 3]);
+    bench.wait("service 4 elsewhere", 2000, |bench| !bench.holders(service(4)).is_empty());
+    assert!(bench.now.since(died) > MEMBER, "only {:?} after", bench.now.since(died));
+}
+
+#[test]
+fn j2_who_misses_the_goodbye_waits_for_the_lease() {
+    let mut bench = Bench::formed(3);
+    worker_dies(&mut bench, 2, &[]);
+    let died = bench.now;
+    bench.wait("service 2 elsewhere", 1000, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now.since(died) > P * 4, "only {:?} after", bench.now.since(died));
+}
+
+/// A worker that hung: its kernel has answered the look, and its guardian has ended it since.
+#[test]
+fn j2_a_goodbye_ends_a_latched_look_once() {
+    let mut bench = Bench::formed(3);
+    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
+    bench.kill(2);
+    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.run(600);
+    assert!(bench.holders(service(2)).is_empty(), "latched");
+    bench.answer_for(service(2), Duration::ZERO);
+    guardian_says(&mut bench, &header, &[0, 1]);
+    let said = bench.now;
+    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+    let after = bench.now.since(said);
+    assert!(after >= P * 3 && after < P * 8, "a whole look, and no more: {after:?}");
+}
+
+/// It was not the old holder who answers: a goodbye said again is no new look.
+#[test]
+fn j2_a_goodbye_said_again_does_not_roll_the_dice_again() {
+    let mut bench = Bench::formed(3);
+    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
+    bench.kill(2);
+    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.run(600);
+    guardian_says(&mut bench, &header, &[0, 1]);
+    bench.run(10);
+    bench.answer_for(service(2), Duration::ZERO);
+    for _ in 0..5 {
+        guardian_says(&mut bench, &header, &[0, 1]);
+        bench.run(100);
+        assert!(bench.holders(service(2)).is_empty(), "latched by the answer after the goodbye");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl World {
     }
 
     /// How long a fault lasts: from a few milliseconds to several seconds, each scale alike.
-    fn lasts(&mut self) -> Nanos {
+    pub(super) fn lasts(&mut self) -> Nanos {
         let longest = self.random.pick(&[20, 100, 300, 1_000, 3_000, 6_000]);
         self.random.between(5, longest) * MILLI
     }
@@ -100,7 +100,10 @@ impl World {
         if self.hosts[node].process.is_none() {
             return;
         }
-        self.fault_told(node, "daemon dies");
+        if self.random.chance(500) {
+            return self.worker_dies(node);
+        }
+        self.fault_told(node, "daemon dies, guardian and all");
         self.end_process(node);
         let back = self.lasts();
         self.schedule(back, Event::Boot { node });
@@ -114,6 +117,9 @@ impl World {
         self.fault_told(node, "process stopped");
         self.hosts[node].paused = Some(self.now);
         self.kernel_alone(node);
+        if self.random.chance(300) {
+            self.worker_hangs(node);
+        }
         let back = self.lasts();
         self.schedule(back, Event::Resume { node });
     }

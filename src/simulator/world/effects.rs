@@ -76,6 +76,7 @@ impl World {
         }
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         process.sequence += 1;
+        process.spoken = Some(datagram.header.incarnation);
         datagram.header.sequence = process.sequence;
         datagram.header.link = role;
         encode(datagram, &mut self.buffer);
@@ -97,7 +98,7 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: usize, to: usize, role: LinkRole, bytes: &Rc<[u8]>) {
+    pub(super) fn transmit(&mut self, from: usize, to: usize, role: LinkRole, bytes: &Rc<[u8]>) {
         if to >= self.hosts.len() || !self.network.path(role, from, to) {
             return;
         }

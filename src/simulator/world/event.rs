@@ -1,5 +1,6 @@
 //! What can happen, and the order of the queue: earliest first, then as scheduled. Pure values.
 
+use super::guardian::Dead;
 use crate::controller::Action;
 use crate::simulator::clock::Nanos;
 use crate::simulator::plan::Class;
@@ -47,6 +48,10 @@ pub enum Event {
     Boot { node: usize },
     /// A stopped process goes on.
     Resume { node: usize },
+    /// The guardian sees to a dead worker's aliases, and says goodbye for it.
+    GuardianActs { node: usize, life: u32, dead: Option<Dead> },
+    /// The guardian ends a worker that has been stopped since then.
+    GuardianKills { node: usize, life: u32, since: Nanos },
     /// P1 again: an excuse has run out.
     Judge { service: ServiceId },
     /// The next fault of a class.

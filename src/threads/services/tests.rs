@@ -1,5 +1,6 @@
 use super::*;
 use crate::config;
+use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ fn lab(name: &str) -> Lab {
     let parsed = config::parse("test", text.as_bytes()).expect("a right configuration");
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(16).expect("descriptors");
-    let published = Arc::new(Published::new(Arc::new(parsed.config)));
+    let published = Arc::new(Published::new(Arc::new(parsed.config), LifeSigns::new().expect("a page")));
     let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published };
     let thread = crate::threads::start("services", crate::threads::Urgency::Ordinary, || services.run());
     Lab { orders, told, thread: thread.expect("starts"), file }

@@ -1,0 +1,218 @@
+//! What is done for a worker that is dead: its aliases and routes go, and then all hear that it is gone.
+//!
+//! P1 rests on the order: LEAVE lets others take the addresses without waiting for any lease (J2), so it
+//! is said only after the kernel, asked again, has shown that none is left. Owned by the guardian;
+//! everything it needs is opened before it is needed, and opened again if it fails.
+
+use crate::config::Config;
+use crate::daemon::Plan;
+use crate::daemon::bond::Territory;
+use crate::os::alias::Card;
+use crate::os::packet_socket::{Hears, PacketSocket};
+use crate::os::udp::UdpSocket;
+use crate::threads::hello_sender::Egress;
+use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId};
+use crate::wire::{Datagram, Header, Key, Packet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct LastWord {
+    me: NodeId,
+    key: Key,
+    config: Arc<Config>,
+    /// The external card's name.
+    device: String,
+    card: Option<Card>,
+    egress: Option<Egress>,
+    sealed: Vec<u8>,
+}
+
+impl LastWord {
+    pub(super) fn new(plan: &Plan) -> Option<Self> {
+        let node = plan.config.node(plan.me)?;
+        let device = node.external.device.clone();
+        let mut last_word = LastWord {
+            me: plan.me,
+            key: plan.key.clone(),
+            config: plan.config.clone(),
+            card: Card::open(&device).ok(),
+            device,
+            egress: None,
+            sealed: Vec::with_capacity(512),
+        };
+        // What cannot be opened is the worker's to complain of: it needs the same.
+        last_word.egress = last_word.open_egress().ok();
+        Some(last_word)
+    }
+
+    fn open_egress(&self) -> io::Result<Egress> {
+        let node = self.config.node(self.me).ok_or(io::ErrorKind::NotFound)?;
+        let own = SocketAddrV4::new(self.me.address(), 0);
+        let broadcast = node.internal.address.map_or(Ipv4Addr::BROADCAST, super::super::wiring::broadcast_of);
+        Ok(Egress {
+            internal: Arc::new(UdpSocket::bind_to_send(&node.internal.device, own)?),
+            internal_broadcast: broadcast,
+            // As frames: they need no address of the card's own.
+            external: None,
+            external_device: self.device.clone(),
+            external_frames: PacketSocket::open(&self.device, Hears::Nothing).ok(),
+            port: self.config.cluster.port,
+        })
+    }
+
+    /// Removes every alias and route of ours. What was removed, once none is left; an error as long as one
+    /// may be there.
+    pub(super) fn clear(&mut self, territory: &Territory) -> Result<Vec<IpAddr>, String> {
+        let cleared = self.try_clear(territory);
+        if cleared.is_err() {
+            // By other descriptors next time.
+            self.card = None;
+        }
+        cleared.map_err(|error| format!("the addresses of {}: {error}", self.device))
+    }
+
+    fn try_clear(&mut self, territory: &Territory) -> io::Result<Vec<IpAddr>> {
+        let card = match self.card.take() {
+            Some(card) => self.card.insert(card),
+            None => self.card.insert(Card::open(&self.device)?),
+        };
+        let mut gone = Vec::new();
+        let mut failure = None;
+        let before = match card.leftovers(&territory.addresses) {
+            // The card was taken away, and its addresses with it.
+            Err(error) if card_is_gone(&error) => return Ok(gone),
+            other => other?,
+        };
+        for address in before {
+            match card.remove(address) {
+                Ok(()) => gone.push(address),
+                Err(error) => failure = Some(error),
+            }
+        }
+        for &gateway in &territory.gateways {
+            // A route without its address reaches nobody: it does not keep LEAVE back.
+            let _ = card.remove_default_route(gateway);
+        }
+        match card.leftovers(&territory.addresses) {
+            Ok(left) if left.is_empty() => Ok(gone),
+            Ok(left) => Err(failure.unwrap_or_else(|| io::Error::other(format!("{left:?} came back")))),
+            Err(error) if card_is_gone(&error) => Ok(gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// That life is gone and holds nothing: to all, on both links. `sequence` is the first to be used; the
+    /// next one that is free comes back.
+    pub(super) fn say(&mut self, life: Incarnation, sequence: u64) -> u64 {
+        if self.egress.is_none() {
+            self.egress = self.open_egress().ok();
+        }
+        let mut next = sequence;
+        for link in [LinkRole::Internal, LinkRole::External] {
+            let datagram = goodbye(self.me, life, next, link);
+            next += 1;
+            self.key.seal(&datagram, &mut self.sealed);
+            if let Some(egress) = &mut self.egress {
+                // It is said several times, on both links; whoever hears none of it waits for the lease.
+                let _ = egress.send_to_all(&self.config, link, &self.sealed);
+            }
+        }
+        next
+    }
+}
+
+fn card_is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::ENODEV)
+}
+
+/// Without an epoch: the guardian knows no state, and a life is over in every lineage.
+fn goodbye(me: NodeId, life: Incarnation, sequence: u64, link: LinkRole) -> Datagram {
+    let header =
+        Header { from: me, to: None, incarnation: life, sequence, link, epoch: Epoch::NONE, lineage: 0 };
+    Datagram { header, packet: Packet::Leave { incarnation: life } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::namespace::{run, within};
+    use std::time::Duration;
+
+    const CONFIG: &str = "
+[cluster]
+name = test
+[node a]
+priority = 1
+internal = eth1 192.168.10.1/24
+external = eth0
+[service www]
+home = a
+address = 203.0.113.21/24, 2001:db8::21/64
+route = default via 203.0.113.1
+";
+
+    fn last_word() -> LastWord {
+        let parsed = crate::config::parse("test", CONFIG.as_bytes()).expect("a right configuration");
+        LastWord {
+            me: NodeId::of(Ipv4Addr::new(192, 168, 10, 1)),
+            key: Key::new(&[7; 32], "test").expect("long enough"),
+            config: Arc::new(parsed.config),
+            device: "eth0".to_owned(),
+            card: Card::open("eth0").ok(),
+            egress: None,
+            sealed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn everything_of_ours_goes_and_nothing_else() {
+        within(|| {
+            run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+            run("ip addr add 203.0.113.9/24 dev eth0");
+            run("ip addr add 2001:db8::9/64 dev eth0 valid_lft 100 preferred_lft 0");
+            let mut card = Card::open("eth0").expect("descriptors");
+            let mut last_word = last_word();
+            let territory = Territory::of(&last_word.config);
+            assert_eq!(last_word.clear(&territory), Ok(vec![]), "nothing is there");
+            for (address, prefix) in [("203.0.113.21", 24), ("2001:db8::21", 64), ("203.0.113.77", 24)] {
+                let address = address.parse().expect("an address");
+                card.add(address, prefix, Duration::from_secs(60)).expect("added");
+            }
+            card.add_default_route(Ipv4Addr::new(203, 0, 113, 1)).expect("added");
+            // The third is ours by its label, though no service of the file has it any more.
+            assert_eq!(last_word.clear(&territory).expect("all gone").len(), 3);
+            assert_eq!(card.leftovers(&territory.addresses).expect("read"), [] as [IpAddr; 0]);
+            let left = run("ip -o addr show dev eth0");
+            assert!(left.contains("203.0.113.9/24") && left.contains("2001:db8::9/64"), "{left}");
+            assert_eq!(run("ip route show default"), "");
+            card.add("203.0.113.21".parse().expect("an address"), 24, Duration::from_secs(60))
+                .expect("added");
+            run("ip link del eth0");
+            assert_eq!(last_word.clear(&territory), Ok(vec![]), "it went with the card");
+        });
+    }
+
+    /// It is tried again with each goodbye: a card that is missing now is no panic.
+    #[test]
+    fn without_links_nothing_is_said_and_the_numbers_go_on() {
+        within(|| {
+            let mut last_word = last_word();
+            assert_eq!(last_word.say(Incarnation(1), 10), 12);
+            assert_eq!(last_word.say(Incarnation(1), 12), 14);
+        });
+    }
+
+    #[test]
+    fn the_goodbye_is_for_one_life_and_authentic() {
+        let key = Key::new(&[7; 32], "test").expect("long enough");
+        let me = NodeId::of(Ipv4Addr::new(192, 168, 10, 1));
+        let mut sealed = Vec::new();
+        key.seal(&goodbye(me, Incarnation(9), 4_000, LinkRole::External), &mut sealed);
+        let Datagram { header, packet } = key.open(&sealed).expect("authentic");
+        assert_eq!(packet, Packet::Leave { incarnation: Incarnation(9) });
+        assert_eq!((header.from, header.to, header.incarnation), (me, None, Incarnation(9)));
+        assert_eq!((header.sequence, header.epoch, header.lineage), (4_000, Epoch::NONE, 0));
+    }
+}

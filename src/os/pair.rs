@@ -1,0 +1,86 @@
+//! Two ends of a conversation between a process and its child: whole messages, in order, never blocking.
+//!
+//! Owned by guardian and worker, one end each. The other end's process has ended when nothing more can
+//! come: that cannot be missed, whenever it happens.
+
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Longest message in bytes: 3,000 addresses.
+pub const LONGEST: usize = 64 << 10;
+
+/// One end.
+#[derive(Debug)]
+pub struct End(OwnedFd);
+
+/// What waits at an end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// This message.
+    Message(Vec<u8>),
+    /// Nothing now.
+    Nothing,
+    /// The other end is closed and everything was read.
+    Closed,
+}
+
+/// Both ends.
+///
+/// # Errors
+/// No descriptor left.
+pub fn pair() -> io::Result<(End, End)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (one, other) = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    Ok((End(one), End(other)))
+}
+
+impl End {
+    /// Sends a message of 1 to `LONGEST` bytes.
+    ///
+    /// # Errors
+    /// EPIPE: the other end is closed. EAGAIN: it has not read for long.
+    pub fn send(&self, message: &[u8]) -> io::Result<()> {
+        assert!((1..=LONGEST).contains(&message.len()), "an empty message is the end, a longer one is cut");
+        socket::send(self.0.as_raw_fd(), message, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// The next message.
+    pub fn receive(&self) -> Waiting {
+        let mut buffer = vec![0; LONGEST];
+        match socket::recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) | Err(nix::errno::Errno::ECONNRESET) => Waiting::Closed,
+            Ok(length) => {
+                buffer.truncate(length);
+                Waiting::Message(buffer)
+            }
+            Err(_) => Waiting::Nothing,
+        }
+    }
+}
+
+impl AsFd for End {
+    /// Readable when a message waits or the other end is closed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_stay_whole_and_outlive_their_sender() {
+        let (one, other) = pair().expect("descriptors");
+        assert_eq!(other.receive(), Waiting::Nothing);
+        one.send(b"first").expect("sent");
+        one.send(&[7; LONGEST]).expect("sent");
+        drop(one);
+        assert_eq!(other.receive(), Waiting::Message(b"first".to_vec()));
+        assert_eq!(other.receive(), Waiting::Message(vec![7; LONGEST]));
+        assert_eq!(other.receive(), Waiting::Closed);
+        assert!(other.send(b"too late").is_err());
+    }
+}
