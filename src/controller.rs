@@ -96,6 +96,8 @@ pub struct Controller {
     following: Option<lease::Following>,
     office: Option<Box<office::Office>>,
     candidacy: Option<succession::Candidacy>,
+    /// It asked for votes in vain, hearing no majority: until when it lets others have their turn.
+    rests_until: Instant,
     ballot: Option<succession::Ballot>,
     services: BTreeMap<ServiceId, serving::Local>,
     serving: serving::Serving,
@@ -193,6 +195,7 @@ impl Controller {
             following: None,
             office: None,
             candidacy: None,
+            rests_until: Instant::ZERO,
             ballot: None,
             services: BTreeMap::new(),
             serving: serving::Serving::new(),

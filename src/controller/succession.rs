@@ -10,6 +10,8 @@ pub(super) struct Candidacy {
     pub term: Term,
     /// The controller that is down; `None` where it left or resigned, or there was none.
     predecessor: Option<NodeId>,
+    /// When it began to ask.
+    began: Instant,
     next_ask: Instant,
     /// Nonces of requests that may still be answered, with the times of their sending.
     asks: VecDeque<(u64, Instant)>,
@@ -33,6 +35,9 @@ pub(super) struct Ballot {
 /// A term whose first state no majority stores within so many promises is given up: those who refuse it
 /// may have stored something newer, and a later term is newer than that.
 const ENDURANCE: u32 = 8;
+/// For so many promises a candidate asks that hears no majority. A vote comes after one promise, and lost
+/// packets are asked for again every p/2: more is hopeless.
+const PERSISTENCE: u32 = 3;
 /// Requests remembered: one every p/2, each useful for less than Lp < 14 p.
 const ASKS: usize = 32;
 
@@ -58,8 +63,12 @@ impl Controller {
             return Instant::MAX;
         }
         let Some(following) = &self.following else { return Instant::MAX };
-        let lapsed = self.promise.until.max(self.may_vote_at);
-        if self.is_vacant() { lapsed } else { lapsed.max(self.leaderless_at(following.beat_at)) }
+        let lapsed = self.promise.until.max(self.may_vote_at).max(self.rests_until);
+        if self.is_vacant() {
+            lapsed
+        } else {
+            lapsed.max(self.leaderless_at(following.beat_at)).max(self.turn_at())
+        }
     }
 
     /// The controller is down (own verdict), has left, or resigned in this node's favour.
@@ -77,9 +86,19 @@ impl Controller {
 
     /// A controller may be alive and yet lead nobody. After three promises, in the order of priority.
     fn leaderless_at(&self, beat_at: Instant) -> Instant {
+        beat_at + self.timing.promise * (3 + self.members_above().min(64))
+    }
+
+    /// When it may stand after a vote that led to nothing: the promises that were given then lapse everywhere
+    /// at one moment, and who stands at the same moment as another takes the votes from it.
+    fn turn_at(&self) -> Instant {
+        self.promise.until.max(self.may_vote_at) + self.timing.p * self.members_above().min(64)
+    }
+
+    fn members_above(&self) -> u32 {
         let mine = self.priority(self.me);
         let above = self.members().filter(|&node| self.priority(node) > mine).count();
-        beat_at + self.timing.promise * (3 + u32::try_from(above).unwrap_or(u32::MAX / 8).min(64))
+        u32::try_from(above).unwrap_or(u32::MAX / 8)
     }
 
     pub(super) fn succession_tick(&mut self, now: Instant) {
@@ -109,6 +128,8 @@ impl Controller {
                     self.candidacy = None;
                 } else if self.has_won(now) {
                     self.win(now);
+                } else {
+                    self.rest_if_in_vain(now);
                 }
             }
             (Some(office), _) => {
@@ -124,9 +145,32 @@ impl Controller {
         }
     }
 
+    /// E1: who is heard and hears no majority would ask for ever, and each vote binds its giver anew: nobody
+    /// else could stand. So it falls silent until the promises have lapsed and the others have had their turn,
+    /// of which as many may be deaf as are no majority.
+    fn rest_if_in_vain(&mut self, now: Instant) {
+        let promise = self.timing.promise;
+        let began = self.candidacy.as_ref().map_or(now, |candidacy| candidacy.began);
+        if now >= began + promise * PERSISTENCE && !self.hears_a_majority(now) {
+            let others = u32::try_from(self.basis().len() / 2).unwrap_or(1).min(32);
+            self.candidacy = None;
+            self.rests_until = now + promise * (PERSISTENCE * others + 2);
+        }
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        now < self.rests_until && !self.hears_a_majority(now)
+    }
+
+    /// First-hand, within two promises.
+    fn hears_a_majority(&self, now: Instant) -> bool {
+        let lately = self.timing.promise * 2;
+        self.enough(&self.basis(), |node| node == self.me || self.heard(node) + lately > now)
+    }
+
     /// E1. `Some(predecessor)` if this node should ask for votes.
     fn may_stand(&self, now: Instant) -> Option<Option<NodeId>> {
-        if now < self.may_vote_at || now < self.promise.until || self.gone {
+        if now < self.may_vote_at || now < self.promise.until || self.gone || self.rests(now) {
             return None;
         }
         if !self.is_member() {
@@ -137,7 +181,7 @@ impl Controller {
         if following.heir == Some(self.me) {
             return Some(None);
         }
-        if now < self.leaderless_at(following.beat_at) {
+        if now < self.leaderless_at(following.beat_at).max(self.turn_at()) {
             let rank = |node| (self.priority(node), node);
             let me = rank(self.me);
             let outranked = self.members().any(|node| {
@@ -164,6 +208,7 @@ impl Controller {
         self.candidacy = Some(Candidacy {
             term: Term { round, author: self.me, life: self.incarnation },
             predecessor,
+            began: now,
             next_ask: now,
             asks: VecDeque::new(),
             votes: BTreeMap::new(),

@@ -16,6 +16,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// in a second while this thread is not scheduled.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
+/// Limit of what may wait on each socket to be sent, in bytes (the kernel allows twice that). Datagrams to a
+/// neighbour that does not answer ARP wait on the sender's account, up to `unres_qlen_bytes` (212,992) for
+/// each neighbour, which is the kernel's usual limit for all of them: one silent member would make sending to all
+/// others fail (EAGAIN), and the node lose its lease. This has room for 63 silent ones.
+const SEND_BUFFER: usize = 8 << 20;
+
 /// A socket that sends and receives on one card only.
 #[derive(Debug)]
 pub struct UdpSocket(OwnedFd);
@@ -31,9 +37,12 @@ impl UdpSocket {
         setsockopt(&fd, sockopt::BindToDevice, &OsString::from(device))?;
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
         setsockopt(&fd, sockopt::Broadcast, &true)?;
-        // SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it the limit of the machine counts.
+        // The forced ones need CAP_NET_ADMIN; without it the limits of the machine count.
         if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        }
+        if setsockopt(&fd, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
+            setsockopt(&fd, sockopt::SndBuf, &SEND_BUFFER)?;
         }
         socket::bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
         Ok(UdpSocket(fd))

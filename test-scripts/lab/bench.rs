@@ -115,7 +115,7 @@ impl Result {
 
 /// Runs it; true if all could be measured.
 pub fn run(options: &Options) -> Outcome<bool> {
-    let seed = options.seed.unwrap_or_else(clock_seed);
+    let seed = options.seed.unwrap_or_else(crate::clock_seed);
     println!("seed {seed}");
     let mut systems = Vec::new();
     if !options.only_against {
@@ -250,9 +250,4 @@ fn stop(stage: &mut Stage, victim: usize, result: &mut Result) -> Outcome<()> {
     stage.served()?;
     result.note_move(stage.silence(victim, start)?, visitor.finish()?);
     stage.world.start_daemon(victim)
-}
-
-fn clock_seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_nanos()) ^ now.as_secs()
 }

@@ -2,7 +2,6 @@
 //!
 //! Every check says what is wrong in words; none changes anything.
 
-use crate::client::Prober;
 use crate::http;
 use crate::interrupt::wait_until_right;
 use crate::namespace::Outcome;
@@ -10,29 +9,35 @@ use crate::world::{System, World};
 use serde_json::Value;
 use std::time::Duration;
 
+/// A client that knows who answered last.
+pub trait Watcher {
+    /// Who answered for the address last, if that is less than `age` ago.
+    fn holder(&self, address: usize, age: Duration) -> Option<usize>;
+}
+
 /// An answer older than this says nothing about now.
 const FRESH: Duration = Duration::from_millis(60);
 
 /// Waits until everything is as it should be: who holds what by kernel, client, web server and daemon,
 /// the ring, and every service at home if its home lives.
-pub fn settled(world: &World, prober: &Prober, limit: Duration) -> Outcome<()> {
+pub fn settled(world: &World, watcher: &dyn Watcher, limit: Duration) -> Outcome<()> {
     wait_until_right("the cluster settles", limit, || {
         world.daemons_live()?;
-        Ok(all_right(world, prober, true))
+        Ok(all_right(world, watcher, true))
     })
 }
 
 /// The same while services need not be at home yet.
-pub fn served(world: &World, prober: &Prober, limit: Duration) -> Outcome<()> {
+pub fn served(world: &World, watcher: &dyn Watcher, limit: Duration) -> Outcome<()> {
     wait_until_right("every address is served", limit, || {
         world.daemons_live()?;
-        Ok(all_right(world, prober, false))
+        Ok(all_right(world, watcher, false))
     })
 }
 
 /// Everything at this moment.
-pub fn all_right(world: &World, prober: &Prober, at_home: bool) -> Outcome<()> {
-    let holders = one_holder_each(world, prober, at_home)?;
+pub fn all_right(world: &World, watcher: &dyn Watcher, at_home: bool) -> Outcome<()> {
+    let holders = one_holder_each(world, watcher, at_home)?;
     if world.plan.system == System::Diehard {
         daemons_agree(world, &holders)?;
     }
@@ -50,7 +55,7 @@ pub fn all_right(world: &World, prober: &Prober, at_home: bool) -> Outcome<()> {
 }
 
 /// Who holds each address: exactly one by the kernels, and the client is answered by that one.
-pub fn one_holder_each(world: &World, prober: &Prober, at_home: bool) -> Outcome<Vec<usize>> {
+pub fn one_holder_each(world: &World, watcher: &dyn Watcher, at_home: bool) -> Outcome<Vec<usize>> {
     let living = world.living();
     let mut single = Vec::new();
     for (service, holders) in world.holders()?.into_iter().enumerate() {
@@ -62,7 +67,7 @@ pub fn one_holder_each(world: &World, prober: &Prober, at_home: bool) -> Outcome
         if at_home && living.contains(&service) && holder != service {
             return Err(format!("{name} is not at home but on {}", world.nodes[holder].name));
         }
-        match prober.holder(service, FRESH) {
+        match watcher.holder(service, FRESH) {
             Some(who) if who == holder => single.push(holder),
             Some(who) => return Err(format!("the client gets {name} from {}", world.nodes[who].name)),
             None => return Err(format!("the client gets no answer from {name}")),

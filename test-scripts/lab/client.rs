@@ -5,6 +5,7 @@
 //! the number of its server). Both end when the `Prober` is dropped. UDP, because a question a
 //! millisecond and address is to cost the machine little: what nginx gives is asked by `http`.
 
+use crate::checks::Watcher;
 use crate::namespace::{Outcome, within};
 use crate::realtime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Where the responder listens: "echo", which no server runs.
-const PORT: u16 = 7;
+pub const PORT: u16 = 7;
 /// How often a watched address is asked.
 const TICK: Duration = Duration::from_millis(1);
 /// An address that is not watched is asked every so many ticks: to see who holds it.
@@ -72,18 +73,8 @@ pub struct Prober {
 impl Prober {
     /// Starts to ask `addresses` from the namespace `client`; server `i` answers from `servers[i]`.
     pub fn start(client: &str, servers: &[String], addresses: &[Ipv4Addr]) -> Outcome<Prober> {
-        let mut responders = Vec::new();
-        for server in servers {
-            let socket = within(server, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
-            let socket = socket.map_err(|error| format!("responder in {server}: {error}"))?;
-            socket.set_nonblocking(true).map_err(|error| format!("responder: {error}"))?;
-            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)
-                .map_err(|error| format!("responder: {error}"))?;
-            responders.push(socket);
-        }
-        let socket = within(client, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
-        let socket = socket.map_err(|error| format!("prober in {client}: {error}"))?;
-        socket.set_nonblocking(true).map_err(|error| format!("prober: {error}"))?;
+        let responders = responders(servers)?;
+        let socket = asking_socket(client)?;
         let tracks = addresses.iter().map(|_| Track { watched: true, ..Track::default() }).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), tracks: Mutex::new(tracks) });
         let asking = (Arc::clone(&shared), addresses.to_vec());
@@ -121,6 +112,12 @@ impl Prober {
     }
 }
 
+impl Watcher for Prober {
+    fn holder(&self, address: usize, age: Duration) -> Option<usize> {
+        Prober::holder(self, address, age)
+    }
+}
+
 impl Drop for Prober {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -131,7 +128,29 @@ impl Drop for Prober {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle<()>> {
+/// A socket in every server's namespace, for `respond`.
+pub fn responders(servers: &[String]) -> Outcome<Vec<UdpSocket>> {
+    let mut responders = Vec::new();
+    for server in servers {
+        let socket = within(server, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+        let socket = socket.map_err(|error| format!("responder in {server}: {error}"))?;
+        socket.set_nonblocking(true).map_err(|error| format!("responder: {error}"))?;
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).map_err(|error| format!("responder: {error}"))?;
+        responders.push(socket);
+    }
+    Ok(responders)
+}
+
+/// A socket on the client, from which `PORT` of the servers is asked.
+pub fn asking_socket(client: &str) -> Outcome<UdpSocket> {
+    let socket = within(client, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let socket = socket.map_err(|error| format!("prober in {client}: {error}"))?;
+    socket.set_nonblocking(true).map_err(|error| format!("prober: {error}"))?;
+    Ok(socket)
+}
+
+/// A thread that is scheduled before the servers' other work.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle<()>> {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(|| {
         realtime::prefer();
         work();
@@ -140,7 +159,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle
 }
 
 /// One question is: number of the address, sequence. The answer adds the number of the server.
-fn question(address: usize, sequence: u64) -> [u8; 9] {
+pub fn question(address: usize, sequence: u64) -> [u8; 9] {
     let mut bytes = [0; 9];
     bytes[0] = u8::try_from(address).expect("a lab has fewer than 256 addresses");
     bytes[1..].copy_from_slice(&sequence.to_be_bytes());
@@ -177,9 +196,15 @@ fn ask(socket: &UdpSocket, addresses: &[Ipv4Addr], shared: &Shared) {
 }
 
 fn hear(socket: &UdpSocket, addresses: &[Ipv4Addr], shared: &Shared) {
+    each_answer(socket, addresses, |address, sequence, server| {
+        note(&mut shared.tracks.lock()[address], Instant::now(), sequence, server);
+    });
+}
+
+/// All answers that have arrived: number of the address, sequence of the question, number of the server.
+pub fn each_answer(socket: &UdpSocket, addresses: &[Ipv4Addr], mut take: impl FnMut(usize, u64, usize)) {
     let mut buffer = [0; 64];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-        let now = Instant::now();
         let address = usize::from(buffer[0]);
         // What does not come from the address that was asked is no good answer.
         if length != 10 || addresses.get(address).is_none_or(|expected| from.ip() != *expected) {
@@ -187,7 +212,7 @@ fn hear(socket: &UdpSocket, addresses: &[Ipv4Addr], shared: &Shared) {
         }
         let mut sequence = [0; 8];
         sequence.copy_from_slice(&buffer[1..9]);
-        note(&mut shared.tracks.lock()[address], now, u64::from_be_bytes(sequence), usize::from(buffer[9]));
+        take(address, u64::from_be_bytes(sequence), usize::from(buffer[9]));
     }
 }
 
@@ -209,7 +234,8 @@ fn note(track: &mut Track, now: Instant, sequence: u64, who: usize) {
     track.last = Some((now, who));
 }
 
-fn respond(sockets: &[UdpSocket], stop: &AtomicBool) {
+/// Answers every question with the number of the server that got it, until told to stop.
+pub fn respond(sockets: &[UdpSocket], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut waiting: Vec<PollFd> =
             sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();

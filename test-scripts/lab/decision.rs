@@ -40,7 +40,7 @@ fn time_of_day(time: SystemTime) -> i128 {
 }
 
 /// The same from `2026-01-31T12:00:00.123Z`.
-fn parse_time_of_day(text: &str) -> Option<i128> {
+pub fn parse_time_of_day(text: &str) -> Option<i128> {
     let clock = text.split_once('T')?.1.strip_suffix('Z')?;
     let mut parts = clock.split([':', '.']);
     let mut next = || parts.next()?.parse::<i128>().ok();

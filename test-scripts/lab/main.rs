@@ -1,24 +1,31 @@
 //! The laboratory: real daemons, real web servers and real clients in network namespaces of one machine.
 //!
-//! `lab demo` shows a cluster at work, `lab bench` measures it, `lab namespaces` tests it. Needs root;
-//! the scripts `test-scripts/demo`, `bench` and `namespaces` install what it needs and build it.
+//! `lab demo` shows a cluster at work, `lab bench` measures it, `lab namespaces` tests it, `lab chaos` and
+//! `lab calm` try to break it. Needs root; the scripts `test-scripts/demo`, `bench`, `namespaces`, `chaos`
+//! and `calm` install what it needs and build it.
 // It measures time and waits for the world: that is what these are for.
 #![allow(clippy::disallowed_methods)]
 
 mod address_watch;
 mod bench;
+mod busy;
+mod calm;
+mod chaos;
 mod checks;
 mod client;
 mod cost;
 mod decision;
 mod demo;
+mod faults;
 mod figures;
 mod foreign;
 mod http;
 mod interrupt;
+mod judge;
 mod namespace;
 mod packet_socket;
 mod realtime;
+mod recorder;
 mod screen;
 mod stage;
 mod suite;
@@ -46,6 +53,10 @@ enum Command {
     Bench(bench::Options),
     /// Tests real daemons.
     Namespaces(suite::Options),
+    /// Random faults from a seed on real daemons, and a judge.
+    Chaos(chaos::Options),
+    /// A busy machine and lossy wires: nobody may be taken for dead.
+    Calm(calm::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +79,8 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Namespaces(options) => suite::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
+        Command::Calm(options) => calm::run(&options),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -92,10 +105,28 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Minutes, also parts of them.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let wrong = || "more than 0 minutes, at most a day, as 5 or 0.5".to_owned();
+    let minutes: f64 = text.parse().map_err(|_| wrong())?;
+    // So written, that what is no number at all is refused too.
+    if minutes > 0.0 && minutes <= 1440.0 {
+        Ok(Duration::from_secs_f64(minutes * 60.0))
+    } else {
+        Err(wrong())
+    }
+}
+
 /// How many servers: more do not fit the addresses of the lab.
 fn node_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (2..=32).contains(&count) => Ok(count),
         _ => Err("2 to 32".to_owned()),
     }
+}
+
+/// Another one each time.
+fn clock_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) ^ now.as_secs()
 }

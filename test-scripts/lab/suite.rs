@@ -1,8 +1,8 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
-//! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `instrument` whether the lab
-//! itself can be trusted, `remains` whether it leaves anything. A test begins
+//! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
+//! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
@@ -10,6 +10,7 @@ mod edges;
 mod guardian;
 mod hands;
 mod instrument;
+mod partitions;
 mod remains;
 
 use crate::interrupt;
@@ -75,6 +76,11 @@ pub fn run(options: &Options) -> Outcome<bool> {
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
     tally.group(&plan(options, 4, false), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
+    for (nodes, tests) in [(5, partitions::FIVE), (4, partitions::FOUR)] {
+        let mut plan = plan(options, nodes, false);
+        plan.extra.push_str("quorum = majority\n");
+        tally.group(&plan, &nodes.to_string(), &tests.iter().collect::<Vec<_>>())?;
+    }
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

@@ -24,9 +24,23 @@ const LASTING: u32 = 3;
 /// The client of the lab (see `World`).
 const CLIENT: ([u8; 6], Ipv4Addr) = ([2, 0, 0, 1, 0, 0x64], Ipv4Addr::new(203, 0, 113, 100));
 
+/// Two servers answered one question, in rounds that followed each other.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// The number of the address.
+    pub address: usize,
+    /// When the first question was asked that two answered.
+    pub first: Instant,
+    /// When the last one was asked.
+    pub last: Instant,
+    /// Hardware addresses of all that answered.
+    pub stations: BTreeSet<[u8; 6]>,
+}
+
 struct Shared {
     stop: AtomicBool,
     doubles: Mutex<Vec<String>>,
+    sightings: Mutex<Vec<Sighting>>,
 }
 
 /// The running witness.
@@ -39,7 +53,11 @@ impl Witness {
     /// Starts to ask for `addresses` from the namespace `client`.
     pub fn start(client: &str, addresses: &[Ipv4Addr]) -> Outcome<Witness> {
         let socket = PacketSocket::open(client, "eth0", ARP)?;
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), doubles: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            doubles: Mutex::new(Vec::new()),
+            sightings: Mutex::new(Vec::new()),
+        });
         let (of_thread, addresses) = (Arc::clone(&shared), addresses.to_vec());
         let thread = std::thread::Builder::new()
             .name("witness".to_owned())
@@ -52,6 +70,11 @@ impl Witness {
     pub fn saw_no_double(&self) -> Outcome<()> {
         let doubles = std::mem::take(&mut *self.shared.doubles.lock());
         if doubles.is_empty() { Ok(()) } else { Err(doubles.join("; ")) }
+    }
+
+    /// Every moment at which two answered, however short, since the start.
+    pub fn sightings(&self) -> Vec<Sighting> {
+        self.shared.sightings.lock().clone()
     }
 }
 
@@ -68,6 +91,7 @@ impl Drop for Witness {
 fn listen(socket: &PacketSocket, addresses: &[Ipv4Addr], shared: &Shared) {
     let mut in_a_row = vec![0_u32; addresses.len()];
     while !shared.stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
         for address in addresses {
             // A question that cannot be sent has no answers, and so no double.
             let _ = socket.send(&request(*address));
@@ -90,12 +114,29 @@ fn listen(socket: &PacketSocket, addresses: &[Ipv4Addr], shared: &Shared) {
             }
         }
         for (index, stations) in answered.iter().enumerate() {
+            if stations.len() > 1 {
+                note(&mut shared.sightings.lock(), index, asked, stations);
+            }
             in_a_row[index] = if stations.len() > 1 { in_a_row[index] + 1 } else { 0 };
             if in_a_row[index] == LASTING {
                 let text = format!("two servers answer for {}: {stations:02x?}", addresses[index]);
                 shared.doubles.lock().push(text);
             }
         }
+    }
+}
+
+/// A lost answer does not part what belongs together.
+fn note(sightings: &mut Vec<Sighting>, address: usize, asked: Instant, stations: &BTreeSet<[u8; 6]>) {
+    let same = |sighting: &&mut Sighting| {
+        sighting.address == address && asked.duration_since(sighting.last) < ROUND * 4
+    };
+    match sightings.iter_mut().rev().find(same) {
+        Some(sighting) => {
+            sighting.last = asked;
+            sighting.stations.extend(stations);
+        }
+        None => sightings.push(Sighting { address, first: asked, last: asked, stations: stations.clone() }),
     }
 }
 

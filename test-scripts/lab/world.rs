@@ -13,6 +13,11 @@
 //! `World` owns every namespace, process and file of the lab; dropping it removes them all.
 
 mod lans;
+mod processes;
+mod wires;
+
+pub use self::processes::Part;
+pub use self::wires::{Direction, Lan, WireFault};
 
 use self::lans::fixed_addresses;
 use crate::interrupt;
@@ -24,7 +29,7 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -268,6 +273,14 @@ impl World {
             }
         }
         Ok(holders)
+    }
+
+    /// Ends everything on all servers and moves the lab's files to `place`, for whom a failure puzzles.
+    pub fn keep_files(&mut self, place: &Path) -> Outcome<()> {
+        for index in 0..self.nodes.len() {
+            self.end_everything(index)?;
+        }
+        fs::rename(&self.directory, place).map_err(|error| format!("{}: {error}", place.display()))
     }
 
     fn spawn(&self, index: usize, command: &[String], log: &str) -> Outcome<Child> {

@@ -215,3 +215,26 @@ fn the_office_goes_back_to_the_highest_priority_once_that_is_stable() {
         assert!(bad.is_none(), "node {at}");
     }
 }
+
+/// Its votes go to nobody who could use them: it must not bind their givers for ever.
+#[test]
+fn e1_a_controller_that_hears_nobody_lets_another_have_the_office() {
+    let mut bench = Bench::formed(5);
+    for other in 1..5 {
+        bench.cut(other, 0);
+    }
+    let led = |bench: &Bench| (1..5).any(|at| bench.event(at, is_elected).is_some());
+    bench.wait("another controller", 3000, led);
+}
+
+/// Two of five are heard and hear none of the other three: they do not take turns in asking.
+#[test]
+fn e1_a_deaf_minority_lets_the_others_have_the_office() {
+    let mut bench = Bench::formed(5);
+    for (other, deaf) in [2, 3, 4].into_iter().flat_map(|other| [(other, 0), (other, 1)]) {
+        bench.cut(other, deaf);
+    }
+    let led = |bench: &Bench| (2..5).any(|at| bench.event(at, is_elected).is_some());
+    bench.wait("a controller of the majority", 6000, led);
+    bench.always("its office", 3000, |bench| (2..5).any(|at| bench.controller(at).view(bench.now).quorum));
+}

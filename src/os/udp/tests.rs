@@ -52,6 +52,32 @@ fn unicast_and_broadcast_reach_their_own_sockets() {
     });
 }
 
+/// What waits for ARP answers counts against the socket (socket(7), `unres_qlen_bytes` in arp(7)).
+#[test]
+fn silent_neighbours_do_not_keep_the_others_from_being_sent_to() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let neighbour = with_neighbour(move || {
+            run("ip addr add 192.168.10.2/24 brd + dev eth0");
+            let socket = UdpSocket::bind("eth0", address("192.168.10.2")).expect("bound");
+            ready.send(()).expect("heard");
+            hear_one(&socket).0
+        });
+        run("ip addr add 192.168.10.1/24 brd + dev eth0");
+        let socket = UdpSocket::bind("eth0", address("192.168.10.1")).expect("bound");
+        neighbour_ready.recv().expect("ready");
+        // Several seconds of everything that is said to members that nobody can be asked for.
+        for number in 0..1_000 {
+            for silent in ["192.168.10.3", "192.168.10.4", "192.168.10.5"] {
+                let sent = socket.send_to(&[0; 200], address(silent));
+                sent.unwrap_or_else(|error| panic!("datagram {number} to {silent}: {error}"));
+            }
+        }
+        socket.send_to(b"heard", address("192.168.10.2")).expect("sent");
+        assert_eq!(neighbour.join().expect("no assertion failed"), "heard");
+    });
+}
+
 #[test]
 fn cards_without_an_address_talk_by_limited_broadcast() {
     within(|| {
