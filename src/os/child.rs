@@ -122,6 +122,7 @@ mod tests {
     use crate::vocabulary::Instant;
     use std::process::Command;
 
+    #[allow(clippy::zombie_processes, reason = "waited for by number: that is what is tested")]
     fn shell(command: &str) -> Child {
         let child = Command::new("/bin/sh").args(["-c", command]).spawn().expect("sh runs");
         // Waited for by `Child` instead.

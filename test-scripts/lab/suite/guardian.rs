@@ -56,6 +56,8 @@ fn kill_workers(stage: &mut Stage, victim: usize, what: &str) -> Outcome<()> {
     let mut gaps = Sample::default();
     for _ in 0..ROUNDS {
         stage.settled()?;
+        // Every millisecond: what is asked seldom shows steps of 10 ms.
+        stage.prober()?.watch(&[victim]);
         pause(chance.time(stage.world.plan.interval * 2))?;
         let (guardian, worker) = family(stage, victim)?;
         let since = Instant::now();
@@ -86,6 +88,7 @@ fn kill_workers(stage: &mut Stage, victim: usize, what: &str) -> Outcome<()> {
 fn worker_stopped(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let victim = 1;
+    stage.prober()?.watch(&[victim]);
     let (_, worker) = family(stage, victim)?;
     let since = Instant::now();
     signal(worker, Signal::SIGSTOP)?;
@@ -109,6 +112,7 @@ fn worker_stopped(stage: &mut Stage) -> Outcome<()> {
 fn guardian_killed(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let victim = 2;
+    stage.prober()?.watch(&[victim]);
     let (guardian, worker) = family(stage, victim)?;
     let since = Instant::now();
     signal(guardian, Signal::SIGKILL)?;
@@ -136,6 +140,7 @@ fn guardian_killed(stage: &mut Stage) -> Outcome<()> {
 fn all_killed(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let victim = 2;
+    stage.prober()?.watch(&[victim]);
     let (guardian, worker) = family(stage, victim)?;
     let since = Instant::now();
     // Neither may see the other's end: a stopped guardian does nothing, and dies all the same.
@@ -154,6 +159,7 @@ fn all_killed(stage: &mut Stage) -> Outcome<()> {
 fn all_stopped(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let victim = 2;
+    stage.prober()?.watch(&[victim]);
     let (guardian, worker) = family(stage, victim)?;
     let since = Instant::now();
     for process in [guardian, worker] {
