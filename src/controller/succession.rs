@@ -10,6 +10,7 @@ pub(super) struct Candidacy {
     pub term: Term,
     /// The controller that is down; `None` where it left or resigned, or there was none.
     predecessor: Option<NodeId>,
+    began: Instant,
     next_ask: Instant,
     /// Nonces of requests that may still be answered, with the times of their sending.
     asks: VecDeque<(u64, Instant)>,
@@ -33,6 +34,9 @@ pub(super) struct Ballot {
 /// A term whose first state no majority stores within so many promises is given up: those who refuse it
 /// may have stored something newer, and a later term is newer than that.
 const ENDURANCE: u32 = 8;
+/// A candidate that has not won within so many promises rests for as long: whoever votes for it is bound anew by
+/// each of its requests, and can vote for no other, whom a majority might hear.
+const TIRING: u32 = 4;
 /// Requests remembered: one every p/2, each useful for less than Lp < 14 p.
 const ASKS: usize = 32;
 
@@ -43,6 +47,9 @@ impl Controller {
             next = next.min(self.promise.until.max(self.may_vote_at));
         }
         if self.office.is_none() && self.candidacy.is_none() {
+            if self.rests_until > self.clock {
+                next = next.min(self.rests_until);
+            }
             let at = if self.is_member() { self.candidate_at() } else { self.found_at() };
             if at > self.clock {
                 next = next.min(at);
@@ -109,6 +116,8 @@ impl Controller {
                     self.candidacy = None;
                 } else if self.has_won(now) {
                     self.win(now);
+                } else {
+                    self.rest_if_tired(now);
                 }
             }
             (Some(office), _) => {
@@ -126,7 +135,8 @@ impl Controller {
 
     /// E1. `Some(predecessor)` if this node should ask for votes.
     fn may_stand(&self, now: Instant) -> Option<Option<NodeId>> {
-        if now < self.may_vote_at || now < self.promise.until || self.gone {
+        let rests = self.candidacy.is_none() && now < self.rests_until;
+        if now < self.may_vote_at || now < self.promise.until || rests || self.gone {
             return None;
         }
         if !self.is_member() {
@@ -153,6 +163,17 @@ impl Controller {
         Some(verdict.then_some(controller))
     }
 
+    fn rest_if_tired(&mut self, now: Instant) {
+        let patience = self.timing.promise * TIRING;
+        if self.candidacy.as_ref().is_none_or(|candidacy| now.since(candidacy.began) < patience) {
+            return;
+        }
+        // Not in step with another candidate that rests.
+        let jitter = self.timing.p * u32::try_from(self.nonce() % 8).unwrap_or(0);
+        self.candidacy = None;
+        self.rests_until = now + patience + jitter;
+    }
+
     fn is_leaving(&self, node: NodeId) -> bool {
         self.committed.as_ref().and_then(|state| state.member(node)).is_some_and(|member| member.leaving)
     }
@@ -164,6 +185,7 @@ impl Controller {
         self.candidacy = Some(Candidacy {
             term: Term { round, author: self.me, life: self.incarnation },
             predecessor,
+            began: now,
             next_ask: now,
             asks: VecDeque::new(),
             votes: BTreeMap::new(),
@@ -229,7 +251,9 @@ impl Controller {
         let free = now >= self.promise.until || same || self.planted(Planted::NoPromise);
         let newer = term > self.voted || (term == self.voted && self.promise.term == term);
         let rooted = self.office.as_ref().is_some_and(|office| now < office.root_end + self.margin());
-        waited && free && newer && term > self.epoch().term && !rooted
+        // Of two that ask each other the greater term goes on, instead of both giving way for ever.
+        let outbids = self.candidacy.as_ref().is_none_or(|candidacy| term > candidacy.term);
+        waited && free && newer && outbids && term > self.epoch().term && !rooted
     }
 
     fn vote(&mut self, now: Instant, ballot: Ballot) {
@@ -303,7 +327,9 @@ impl Controller {
         };
         let newest = self.newest_known().map(|state| state.members.iter().map(|member| member.id).collect());
         let newest: Vec<NodeId> = newest.unwrap_or_else(|| self.basis());
-        self.enough(&newest, voted) && self.enough(&self.basis(), voted)
+        // Under `arbiter` the winner would have no root without one.
+        let backed = self.rule() != arbiter::Rule::Arbiter || self.may_go_alone();
+        backed && self.enough(&newest, voted) && self.enough(&self.basis(), voted)
     }
 
     fn win(&mut self, now: Instant) {

@@ -155,7 +155,7 @@ impl Controller {
     pub(in crate::controller) fn choose_lineage(&mut self, current: &State, next: &mut State) {
         let total = current.members.len();
         let living = current.members.iter().filter(|member| self.is_calm(member.id)).count();
-        if *next == *current || 2 * living > total || !self.lenient() || total == 0 {
+        if *next == *current || 2 * living > total || !self.knows_minorities() || total == 0 {
             return;
         }
         let known = self.office.as_ref().and_then(|office| office.notes.alone);
