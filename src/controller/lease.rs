@@ -36,7 +36,7 @@ pub(super) struct Lease {
 
 /// A member that has heard nothing from its controller for so long, and has no lease, gives its services up: the
 /// others may well hear it, and would wait for ever.
-const DEAF: Duration = Duration::from_secs(5);
+pub(super) const DEAF: Duration = Duration::from_secs(5);
 /// Requests under way at most: one every p, each useful for less than Lm = 24 p.
 const REQUESTS: usize = 32;
 

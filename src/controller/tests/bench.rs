@@ -68,7 +68,6 @@ pub struct Machine {
     pub answers: Vec<(u64, Result<(), String>)>,
     pub runs: Vec<(Instant, ServiceId, Action)>,
     pub probes: Vec<(Instant, ServiceId)>,
-    /// Questions to the arbiters.
     pub asked: Vec<Instant>,
     pub announced: Vec<(Instant, ServiceId)>,
     /// Every state that it adopted.
@@ -465,14 +464,9 @@ impl Bench {
             }
             Effect::AskArbiter => {
                 machine.asked.push(now);
-                for &arbiter in &self.config.cluster.arbiter {
-                    if !self.without_arbiter.contains(&(at, arbiter)) {
-                        let (life, input) = (self.machines[at].life, Input::ArbiterAnswered { arbiter });
-                        self.order += 1;
-                        let when = (now + self.delay * 2, self.order);
-                        self.queue.insert(when, Happening::Input { to: at, life, input });
-                    }
-                }
+                let mut answering = self.config.cluster.arbiter.clone();
+                answering.retain(|&arbiter| !self.without_arbiter.contains(&(at, arbiter)));
+                answering.into_iter().for_each(|arbiter| self.report(at, Input::ArbiterAnswered { arbiter }));
             }
             Effect::Run { service, action, token } => {
                 machine.runs.push((now, service, action));

@@ -55,6 +55,8 @@ fn arbiters_break_no_promise() {
         let nodes = 2 + (seed % 4) as usize;
         kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 30 * SECOND, ..storm(seed, nodes) });
     }
+    // Alone a second time in the lineage that it had begun alone, it took at once.
+    kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 40 * SECOND, ..storm(32, 2) });
 }
 
 #[test]
