@@ -117,8 +117,9 @@ pub(super) struct Serving {
     answered: Vec<ServiceId>,
     /// When half or fewer began the lineage of which this node is a member (Q2).
     pub alone_since: Instant,
-    /// When the lease was lost last.
+    /// When the lease was lost last, and when it came back.
     lost_at: Instant,
+    regained_at: Instant,
     /// It was lost for so long that everything is looked at until then (Q2).
     careful_until: Option<Instant>,
     /// Hearing nothing, this node gave up what it had at that epoch.
@@ -178,6 +179,7 @@ impl Serving {
             answered: Vec::new(),
             alone_since: Instant::ZERO,
             lost_at: Instant::ZERO,
+            regained_at: Instant::ZERO,
             careful_until: None,
             given_up: None,
         }

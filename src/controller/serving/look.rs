@@ -64,13 +64,22 @@ impl Controller {
             }
             let alone_since = self.serving.alone_since;
             let known = match before {
-                Some(holder) => self.heard(holder) > alone_since || self.has_parted(old, holder),
+                Some(holder) => {
+                    let reached = self.heard(holder) > alone_since && self.kept_the_arbiter(holder);
+                    reached || self.has_parted(old, holder)
+                }
                 None => alone_since == Instant::ZERO && self.everybody_heard(new),
             };
             if !known {
                 self.services.entry(slot.service).or_default().careful_until = Some(until);
             }
         }
+    }
+
+    /// Under `arbiter` a majority that lost it does not know whether fewer had it meanwhile: that node among them.
+    fn kept_the_arbiter(&self, since_heard: NodeId) -> bool {
+        let ever = self.lease.held && self.heard(since_heard) > self.serving.regained_at;
+        self.rule() != arbiter::Rule::Arbiter || ever
     }
 
     /// The lease is over: from now on others may come to what an arbiter lets them have (Q2).
@@ -81,6 +90,7 @@ impl Controller {
     /// The lease is back. In a shorter time nobody else has come to anything; after a longer one this node
     /// looks as carefully as they did (Q2).
     pub(in crate::controller) fn regain_care(&mut self, now: Instant) {
+        self.serving.regained_at = now;
         if !self.is_arbitrated() || self.planted(Planted::MinorityLooksShortly) {
             return;
         }
