@@ -9,7 +9,7 @@
 //! One file a concern, each an `impl Controller`: `detector` (D), `lease` (L), `office` (the controller's
 //! side of L and S), `agreement` (the member's side of S), `succession` (E), `plan` (what the state should
 //! be next: placement, moves, membership), `serving` (what this node does about the services it was
-//! given: F, H), `membership` (J, M, C). `ownership` and `timing` are functions without memory.
+//! given: F, H), `membership` (J, M, C), `arbiter` (Q2). `ownership` and `timing` are functions without memory.
 //! The rules' names (D1, L5, …) are those of protocol.md, told again in ARCHITECTURE.md.
 
 use crate::config::{Config, Quorum};
@@ -21,6 +21,7 @@ use std::time::Duration;
 use timing::Timing;
 
 mod agreement;
+mod arbiter;
 mod detector;
 mod dispatch;
 mod effect;
@@ -95,10 +96,13 @@ pub struct Controller {
     lease: lease::Lease,
     following: Option<lease::Following>,
     office: Option<Box<office::Office>>,
+    /// To whom this node offered its office, when last, and how often in vain before.
+    offered: BTreeMap<NodeId, (Instant, u32)>,
     candidacy: Option<succession::Candidacy>,
     /// It asked for votes in vain, hearing no majority: until when it lets others have their turn.
     rests_until: Instant,
     ballot: Option<succession::Ballot>,
+    asking: arbiter::Asking,
     services: BTreeMap<ServiceId, serving::Local>,
     serving: serving::Serving,
     boot: membership::Booting,
@@ -140,7 +144,8 @@ struct Peer {
     /// It says that it follows this controller (IP_CHECK_ACK).
     follows: Option<NodeId>,
     state_sent: Instant,
-    nack_sent: Instant,
+    /// «Not following you», and «that life is none of ours».
+    nack_sent: [Instant; 2],
     path_fault: bool,
 }
 
@@ -194,9 +199,11 @@ impl Controller {
             lease: lease::Lease::none(),
             following: None,
             office: None,
+            offered: BTreeMap::new(),
             candidacy: None,
             rests_until: Instant::ZERO,
             ballot: None,
+            asking: arbiter::Asking::new(),
             services: BTreeMap::new(),
             serving: serving::Serving::new(),
             boot: membership::Booting::new(now),
@@ -230,6 +237,7 @@ impl Controller {
             Input::Packet { header, packet } => self.on_packet(now, &header, packet),
             Input::Present { wanted, up, announced } => self.on_present(now, wanted, &up, &announced),
             Input::Claimed { service, mac } => self.on_claimed(now, service, mac),
+            Input::ArbiterAnswered { arbiter } => self.on_arbiter_answered(now, arbiter),
             Input::Ran { service, action, token, ok } => self.on_ran(now, service, action, token, ok),
             Input::Stored { token, ok } => self.on_stored(now, token, ok),
             Input::Link { role, up } => self.on_link(now, role, up),
@@ -256,6 +264,7 @@ impl Controller {
             self.succession_timeout(),
             self.serving_timeout(),
             self.membership_timeout(),
+            self.arbiter_timeout(),
         ]
         .into_iter()
         .min()
@@ -297,6 +306,7 @@ impl Controller {
 
     /// After every input and every timeout: whatever has become possible is done, in this order.
     fn settle(&mut self, now: Instant) {
+        self.settle_arbiter(now);
         self.settle_succession(now);
         self.settle_office(now);
         self.settle_serving(now);
@@ -343,16 +353,6 @@ impl Controller {
 
     fn planted(&self, planted: Planted) -> bool {
         self.planted == Some(planted)
-    }
-
-    /// Half or fewer may serve, with the look as their guard (`none`, and `auto` where no arbiter is
-    /// configured). With an arbiter configured more than half are needed.
-    fn lenient(&self) -> bool {
-        match self.config.cluster.quorum {
-            Quorum::None => true,
-            Quorum::Auto => self.config.cluster.arbiter.is_empty(),
-            Quorum::Majority | Quorum::Arbiter => false,
-        }
     }
 
     fn heard(&self, node: NodeId) -> Instant {

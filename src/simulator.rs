@@ -25,17 +25,18 @@
 //! | drill moves | the same | isolation, an operator's move every 0.1–0.8 s; often one or several power cuts every 1–6 s | slow disks |
 //! | drill amnesia | good | an operator's move every 50–150 ms; once, after 6–15 s, power cuts of all but one, which is isolated until they have elected one | slow disks |
 //! | drill stopped | internal the same, external 5 % loss | daemons that die (1–5 s) and stop (0.5–4 s) | slow disks |
+//! | drill arbiter | both alike: loss 0, 5, 20 %; delay 0, 5, 20 % by 60 ms | LANs split every 0.3–4 s, the arbiter in one of the parts or in none; it is off every 2–8 s; some of power cuts, ports, cables, stops; two nodes under `arbiter`: daemons that die and stop instead | slow disks |
 //! | calm | one LAN: 20 % loss | none | garbage, if asked for |
 //! | deaths | as asked, usually none | one node, or neighbours, once | none |
 //!
-//! Quorum: storms majority 70 %, `none` 10 %, `auto` 20 %; drills majority; calm and deaths majority, two
-//! nodes `auto`. Storms and drills have faults for up to 40 s, then everything heals, again and again; half
+//! Quorum: storms majority 60 %, `none` 10 %, `auto` 10 % and with an arbiter 10 %, `arbiter` 10 %; drills
+//! majority, but `auto` and `arbiter` in the drill of that name; calm and deaths majority, two nodes `auto`. Storms and drills have faults for up to 40 s, then everything heals, again and again; half
 //! of them have faults from the cold start on.
 //!
 //! What no run has, because no rule can survive it: a stopped or dead daemon together with an external LAN
 //! that is cut, slow or loses more than 5 % (two faults inside `valid_lft`: its kernel answers, nobody
-//! hears it); where half may serve (`auto`, `none`), pairs cut on the external LAN (the look is the only
-//! guard); an address call that takes effect long after its lease has ended (L8's margin is for that).
+//! hears it; but two nodes under `arbiter` bear it); where half may serve (all but `majority`), pairs cut on
+//! the external LAN (the look is the only guard, and an arbiter would answer both); an address call that takes effect long after its lease has ended (L8's margin is for that).
 //!
 //! # Judges, and what they excuse
 //!
@@ -43,7 +44,7 @@
 //!   have an address that the same clients reach in both directions. Excused: the ends of a *committed*
 //!   handover for 4 p from the first FAIL_BACK of one nonce (H2, H4), longer only if the old holder's
 //!   process was stopped or died since: until 2.1 s after that its kernel may have it, whoever else has it by then. Where
-//!   half may serve: for 500 ms after a LAN was mended or cut, two that both had the address before that or
+//!   half may serve (not under `arbiter`, where the arbiter is on one side alone): for 500 ms after a LAN was mended or cut, two that both had the address before that or
 //!   within 100 ms after (M1; nobody takes what he could have seen).
 //! - **P2, P5**, after each heal: within 30 s, for 5 looks in 0.5 s, every daemon runs, is a member, has a
 //!   lease, follows the same controller at one epoch, and every service is up once, held, at home. Operators

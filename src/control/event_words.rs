@@ -75,6 +75,7 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         | Event::SendsFail { .. }
         | Event::SendsWork { .. }
         | Event::PathFault { .. }
+        | Event::HearsNobody
         | Event::Reborn { .. } => own_trouble(event, config),
     }
 }
@@ -163,6 +164,9 @@ fn own_trouble(event: &Event, config: &Config) -> String {
             let name = node_name(config, *node);
             format!("the path to {name} is cut, but others hear it: no takeover")
         }
+        Event::HearsNobody => {
+            "this node hears nobody: it takes itself for cut off, and nobody for dead".into()
+        }
         Event::Reborn { incarnation } => {
             format!("the others took this node for dead: it released everything and rejoins as {incarnation}")
         }
@@ -230,7 +234,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Merged { winner } => json!({"event": "merged", "winner": node(*winner)}),
         Event::Late { by } => json!({"event": "late", "by_ms": millis(*by)}),
         Event::Link { role, up } => json!({"event": "link", "role": role.to_string(), "up": up}),
-        Event::SendsFail { .. } | Event::SendsWork { .. } => sending_fields(event),
+        Event::SendsFail { .. } | Event::SendsWork { .. } | Event::HearsNobody => sending_fields(event),
         Event::PathFault { node: it } => json!({"event": "path-fault", "node": node(*it)}),
         Event::Reborn { incarnation } => json!({"event": "reborn", "incarnation": incarnation.0}),
         Event::StoreFailed => json!({"event": "store-failed"}),
@@ -245,6 +249,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
 
 fn sending_fields(event: &Event) -> Value {
     match event {
+        Event::HearsNobody => json!({"event": "hears-nobody"}),
         Event::SendsFail { role, fault } => {
             json!({"event": "sends-fail", "link": role.to_string(), "fault": fault_word(*fault)})
         }

@@ -166,6 +166,7 @@ impl Controller {
             self.candidacy = None;
         }
         self.remembered = None;
+        self.offered.remove(&epoch.term.author);
         self.event(Event::Committed { epoch });
         if let Some(lineage) = new_lineage {
             self.event(Event::WentAlone { lineage });
@@ -178,7 +179,7 @@ impl Controller {
             self.store();
             self.ring_changed(now, old.as_ref());
         }
-        self.serving_adopted(now);
+        self.serving_adopted(now, old.as_ref());
         self.dirty = true;
         self.stirred = true;
         if self.office.is_none() && epoch.term.author != self.me {
@@ -203,12 +204,14 @@ impl Controller {
         }
     }
 
-    /// «Not following you», at most once every p to each.
+    /// «Not following you», at most once every p to each; «and that life is none of ours» as often besides:
+    /// who asks for votes without end is told the first all the time, and must hear the second (M1).
     pub(super) fn nack(&mut self, now: Instant, to: NodeId, term: Term, known: Option<Incarnation>) {
         let p = self.timing.p;
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        if now >= peer.nack_sent + p {
-            peer.nack_sent = now;
+        let sent = &mut peer.nack_sent[usize::from(known.is_some())];
+        if now >= *sent + p {
+            *sent = now;
             self.tell(to, Packet::Nack { term, known });
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Ring {
     resends: u32,
     /// D2: being put on watch is no evidence of life.
     watch_since: Instant,
+    /// This node hears nobody, and has said so: it suspects itself.
+    cut_off: bool,
 }
 
 /// A member that is silent.
@@ -70,11 +72,19 @@ impl Ring {
             next_resend: Instant::MAX,
             resends: 0,
             watch_since: Instant::ZERO,
+            cut_off: false,
         }
     }
 }
 
 impl Controller {
+    /// A node that has heard nobody since then suspects itself: the others may all be well. It declares nobody
+    /// down, and its lease fences it. Where half or fewer may go on, nobody else may be left.
+    fn hears_nobody(&self, since: Instant) -> bool {
+        let heard = |node: NodeId| node != self.me && self.heard(node) >= since;
+        !self.may_go_alone() && !self.members().any(heard)
+    }
+
     /// Known to be down: it said goodbye, or this node has the verdict and (where others live who can see
     /// it too) one other has it as well (D7).
     pub(super) fn is_down(&self, node: NodeId) -> bool {
@@ -273,10 +283,11 @@ impl Controller {
         let half = self.timing.p / 2;
         let misses = self.config.cluster.hello_misses;
         let nonce = self.nonce();
-        let mute = self.is_mute();
+        let Some(since) = self.suspicions.get(&node).map(|suspicion| suspicion.since) else { return };
+        let (cut_off, mute) = (self.hears_nobody(since), self.is_mute());
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
         if mute && !suspicion.verdict {
-            // A probe that could not leave is not unanswered.
+            // An own fault is no silence of the other side.
             suspicion.since = now;
             suspicion.probes = 0;
         }
@@ -284,7 +295,8 @@ impl Controller {
         let enough = suspicion.probes >= 2 * (misses + 1)
             && now.since(suspicion.since) >= self.timing.p * (misses + 1);
         let mut fresh = false;
-        if enough && !suspicion.verdict {
+        let doubts_itself = enough && cut_off && !suspicion.verdict;
+        if enough && !suspicion.verdict && !cut_off {
             suspicion.verdict = true;
             fresh = true;
             let after = now.since(suspicion.since);
@@ -293,7 +305,7 @@ impl Controller {
         }
         suspicion.probes = suspicion.probes.saturating_add(1);
         // The first rounds are quick; a suspect that nobody may remove is asked every T for ever.
-        let settled = suspicion.probes > 16 * (misses + 1);
+        let settled = suspicion.probes > 16 * (misses + 1) || doubts_itself;
         suspicion.next_probe = now + if settled { self.timing.t } else { half };
         let odd = suspicion.probes % 2 == 1;
         let verdict = suspicion.verdict;
@@ -302,7 +314,10 @@ impl Controller {
         if suspicion.probing {
             self.tell(node, Packet::IpCheck { nonce, boot: None });
         }
-        if raised && !verdict {
+        if doubts_itself && !std::mem::replace(&mut self.ring.cut_off, true) {
+            self.event(Event::HearsNobody);
+        }
+        if raised && !verdict && !doubts_itself {
             let packet = Packet::Suspect { suspect: node, incarnation, candidacy: None, nonce };
             self.spread_suspicion(now, node, packet);
         }
@@ -344,6 +359,7 @@ impl Controller {
             peer.state_sent = Instant::ZERO;
         }
         peer.heard = now;
+        self.ring.cut_off = false;
         self.rumours.remove(&header.from);
         peer.path_fault = false;
         peer.heard_on[link_index(header.link)] = now;
@@ -462,7 +478,7 @@ impl Peer {
             left: None,
             follows: None,
             state_sent: Instant::ZERO,
-            nack_sent: Instant::ZERO,
+            nack_sent: [Instant::ZERO; 2],
             path_fault: false,
         }
     }

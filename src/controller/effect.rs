@@ -41,6 +41,8 @@ pub enum Effect {
         /// Which.
         service: ServiceId,
     },
+    /// Ask every arbiter once, by ARP on the external link; each answer comes as `Input::ArbiterAnswered`.
+    AskArbiter,
     /// Run a command. The answer is `Input::Ran`; a service without that command answers `ok` at once.
     /// A bounded queue; a refusal is answered as failed.
     Run {
@@ -131,6 +133,7 @@ pub enum Event {
     SendsFail { role: crate::vocabulary::LinkRole, fault: LocalFault },
     SendsWork { role: crate::vocabulary::LinkRole },
     PathFault { node: NodeId },
+    HearsNobody,
     Reborn { incarnation: Incarnation },
     StoreFailed,
     Reloaded,

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::vocabulary::{Incarnation, LinkRole, NodeId, ServiceId};
 use crate::wire::{Command, Header, Packet, State};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,12 @@ pub enum Input {
         service: ServiceId,
         /// The stranger's hardware address.
         mac: [u8; 6],
+    },
+    /// An arbiter answered an ARP request of this node on the external link (Q2). Unauthenticated, as all ARP
+    /// is: it proves a working link, and decides nothing alone.
+    ArbiterAnswered {
+        /// Which.
+        arbiter: Ipv4Addr,
     },
     /// A `start` or `stop` command ended.
     Ran {

@@ -34,6 +34,9 @@ pub(super) struct Lease {
     pub held: bool,
 }
 
+/// A member that has heard nothing from its controller for so long, and has no lease, gives its services up: the
+/// others may well hear it, and would wait for ever.
+pub(super) const DEAF: Duration = Duration::from_secs(5);
 /// Requests under way at most: one every p, each useful for less than Lm = 24 p.
 const REQUESTS: usize = 32;
 
@@ -92,6 +95,9 @@ impl Controller {
         let (controller, number) = (following.term.author, following.number);
         let stale = now.since(following.beat_at) > self.timing.promise;
         self.lease.next_ask = now + if stale { self.timing.t } else { self.timing.p };
+        if self.is_deaf(now) {
+            self.decline_all();
+        }
         let nonce = self.request(now);
         let report = self.report(now);
         let packet = Packet::BeatAck { number, nonce, report };
@@ -110,6 +116,11 @@ impl Controller {
             };
             self.tell(relay, forward);
         }
+    }
+
+    fn is_deaf(&self, now: Instant) -> bool {
+        let silent = |following: &Following| now.since(self.heard(following.term.author)) >= DEAF;
+        now >= self.lease.end + DEAF && self.following.as_ref().is_some_and(silent)
     }
 
     fn request(&mut self, now: Instant) -> u64 {
@@ -188,6 +199,7 @@ impl Controller {
         self.lease.next_ask = (sent + t + p).min(latest).max(now + p);
         if !self.lease.held && self.serving_until() > now {
             self.lease.held = true;
+            self.regain_care(now);
             self.event(Event::LeaseGained { epoch });
         }
     }
@@ -195,7 +207,7 @@ impl Controller {
     /// What this node really does: goes with every request for a lease, and heals lost hints.
     pub(super) fn report(&self, _now: Instant) -> Report {
         let mut report = Report {
-            external_ok: self.external_ok(),
+            external_ok: self.external_ok() && !self.has_given_up(),
             leaving: self.leaving.is_some(),
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
             ..Report::default()

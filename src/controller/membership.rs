@@ -1,5 +1,6 @@
 //! J, M, C and the orderly leave: how a node comes in and goes out; what operators ask; the small news.
 
+use super::arbiter::Rule;
 use super::*;
 use crate::wire::{Command, Header, LinkStatus};
 
@@ -141,8 +142,7 @@ impl Controller {
     /// remembered (or configured) nodes talks, or where fewer may serve the others had their time.
     pub(super) fn may_found(&self, now: Instant) -> bool {
         let quiet = self.timing.t * 5;
-        let led = self.boot.controller_seen.is_some_and(|(at, _)| now.since(at) < quiet);
-        if led || self.leaving.is_some() || now < self.started + quiet {
+        if self.is_led(now) || self.leaving.is_some() || now < self.started + quiet {
             return false;
         }
         let me = (self.priority(self.me), self.me);
@@ -159,7 +159,20 @@ impl Controller {
         }
         let basis = self.basis();
         let count = basis.iter().filter(|id| present.contains(id)).count();
-        2 * count > basis.len() || (self.lenient() && now >= self.started + self.config.cluster.startup_wait)
+        let waited = now >= self.started + self.config.cluster.startup_wait;
+        let all = count == basis.len();
+        match self.rule() {
+            Rule::Majority => 2 * count > basis.len(),
+            // C2: whoever is missing may have gone on alone after those who are here; it gets time to say so.
+            Rule::Lenient => all || waited,
+            Rule::Arbitrated => all || (waited && self.has_arbiter(now)),
+            Rule::Arbiter => (all || waited) && self.has_arbiter(now),
+        }
+    }
+
+    /// Somebody leads: there is nothing to found.
+    pub(super) fn is_led(&self, now: Instant) -> bool {
+        self.boot.controller_seen.is_some_and(|(at, _)| now.since(at) < self.timing.t * 5)
     }
 
     /// When a founding may become possible by time alone.
@@ -198,6 +211,7 @@ impl Controller {
         self.started = now;
         self.store();
         self.serving_lineage = 0;
+        self.serving.alone_since = Instant::ZERO;
         self.dirty = true;
         self.stirred = true;
     }

@@ -113,16 +113,16 @@ impl Controller {
         if 2 * count > members.len() {
             return true;
         }
-        self.lenient() && count > 0 && members.iter().all(|&member| does(member) || self.is_down(member))
+        self.may_go_alone() && count > 0 && members.iter().all(|&member| does(member) || self.is_down(member))
     }
 
     /// The newest time that a quorum backs, of the times that `acked` gives (L3). Where half or fewer may
-    /// serve, the silence of suspects does not end the root.
+    /// serve, the silence of suspects does not end the root; an arbiter's does, if it needs one (Q2).
     fn backing(&self, members: &[NodeId], acked: impl Fn(NodeId) -> Instant) -> Instant {
         let mut times: Vec<Instant> = members.iter().map(|&member| acked(member)).collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
         let majority = times.get(times.len() / 2).copied().unwrap_or(Instant::ZERO);
-        if !self.lenient() {
+        if !self.knows_minorities() {
             return majority;
         }
         let calm = members
@@ -130,7 +130,7 @@ impl Controller {
             .filter(|&&member| !self.suspicions.contains_key(&member) && !self.is_down(member))
             .map(|&member| acked(member))
             .min();
-        majority.max(calm.unwrap_or(Instant::ZERO))
+        self.arbitrate(majority, calm.unwrap_or(Instant::ZERO))
     }
 
     /// L3: root_end follows the acknowledgements.
@@ -452,6 +452,7 @@ impl Controller {
         if regular {
             self.hello_with_beat(now);
         }
+        self.ask_arbiter_with_beat(now);
         self.renew_root(now);
         self.grant_pending(now);
     }
@@ -461,7 +462,7 @@ impl Controller {
         if self.office.is_none() {
             return;
         }
-        if self.lenient() && !self.suspicions.is_empty() {
+        if self.knows_minorities() && !self.suspicions.is_empty() {
             self.renew_root(now);
         }
         // A chain of steps, each one commit; bounded because every commit makes progress.

@@ -275,7 +275,7 @@ impl Controller {
             let declined = self.services.get(&service).is_some_and(|local| local.has_declined(self.epoch()));
             return if declined { Holder::Declined } else { Holder::Fine };
         }
-        if state.member(node).is_none() || self.is_down(node) {
+        if state.member(node).is_none() || self.is_down(node) || self.clock >= self.idle_at(node) {
             return Holder::Lost;
         }
         let report = self.office.as_ref().and_then(|office| office.report_at(node, self.epoch()));
@@ -284,6 +284,13 @@ impl Controller {
         } else {
             Holder::Fine
         }
+    }
+
+    /// From when on a member that was granted nothing counts as lost: it may be heard, and hear nothing itself.
+    fn idle_at(&self, node: NodeId) -> Instant {
+        let Some(office) = self.office.as_ref().filter(|_| node != self.me) else { return Instant::MAX };
+        let granted = office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.lease_end);
+        granted.max(office.won_at) + lease::DEAF
     }
 
     /// When everything that was granted to `node` has run out (S2, E4).
@@ -307,6 +314,7 @@ impl Controller {
         state.member(node).is_some_and(|member| !member.standby && !member.leaving)
             && self.is_calm(node)
             && !self.is_down(node)
+            && self.clock < self.idle_at(node)
             && capacity(&self.config, node) > 0.0
             && self.external_of(node)
             && !failed
@@ -344,7 +352,10 @@ impl Controller {
             return if free && self.nobody_has(now, next, slot.service) { Step::Place } else { Step::Stay };
         };
         match self.holder_is(next, holder, slot.service) {
-            Holder::Fine => Step::Stay,
+            Holder::Fine => {
+                self.look_again(self.idle_at(holder));
+                Step::Stay
+            }
             Holder::Lost if self.never_heard(now, holder) => Step::Stay,
             Holder::Lost | Holder::Declined => Step::Place,
         }

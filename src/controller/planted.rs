@@ -26,4 +26,8 @@ pub enum Planted {
     KeepWithoutLease,
     /// L4: grants go on to a holder whose services are being reassigned.
     GrantWhileRevoking,
+    /// Q2: half or fewer go on without an arbiter's answer.
+    MinorityWithoutArbiter,
+    /// Q2: half or fewer take an address after an ordinary look.
+    MinorityLooksShortly,
 }

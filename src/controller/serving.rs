@@ -25,8 +25,12 @@ pub(super) struct Local {
     pub wanted: bool,
     /// Its aliases are up, says the faker.
     pub present: bool,
+    /// Half or fewer took it from who may not know that: looked at until then (Q2).
+    careful_until: Option<Instant>,
     /// Not before a newer version: the start failed at that epoch.
     pub declined: Option<Epoch>,
+    /// That was because it heard nobody.
+    gave_up: bool,
     /// The stranger who answers for its address.
     pub stranger: Option<[u8; 6]>,
     look: Option<Look>,
@@ -113,6 +117,15 @@ pub(super) struct Serving {
     sent: Order,
     /// The wanted set that the faker answered last.
     answered: Vec<ServiceId>,
+    /// When half or fewer began the lineage of which this node is a member (Q2).
+    pub alone_since: Instant,
+    /// When the lease was lost last, and when it came back.
+    lost_at: Instant,
+    regained_at: Instant,
+    /// It was lost for so long that everything is looked at until then (Q2).
+    careful_until: Option<Instant>,
+    /// Hearing nothing, this node gave up what it had at that epoch.
+    given_up: Option<Epoch>,
 }
 
 /// The wanted set that the faker was told last.
@@ -163,7 +176,15 @@ impl Local {
 
 impl Serving {
     pub fn new() -> Self {
-        Serving { sent: Order::default(), answered: Vec::new() }
+        Serving {
+            sent: Order::default(),
+            answered: Vec::new(),
+            alone_since: Instant::ZERO,
+            lost_at: Instant::ZERO,
+            regained_at: Instant::ZERO,
+            careful_until: None,
+            given_up: None,
+        }
     }
 }
 
@@ -230,6 +251,7 @@ impl Controller {
         let valid = now < self.serving_until();
         if !valid && self.lease.held {
             self.lease.held = false;
+            self.lose_care(now);
             let mut lost = Vec::new();
             for (&id, local) in &mut self.services {
                 if local.wanted {
@@ -245,6 +267,7 @@ impl Controller {
             self.serve(now);
         } else if valid && !self.lease.held {
             self.lease.held = true;
+            self.regain_care(now);
         }
     }
 
@@ -333,6 +356,7 @@ impl Controller {
         local.invited = None;
         local.declined = None;
         local.answered = None;
+        local.careful_until = None;
         if !keep_look {
             local.look = None;
             local.stranger = None;
@@ -364,9 +388,14 @@ impl Controller {
         if local.look.is_none() {
             self.look(now, id, false);
         }
-        let Some(look) = self.services.get(&id).and_then(|local| local.look) else { return };
+        let Some((look, careful)) =
+            self.services.get(&id).and_then(|local| Some((local.look?, local.careful_until)))
+        else {
+            return;
+        };
+        let careful = careful.max(self.serving.careful_until.filter(|&until| now < until));
         let forced = force && look.blocked_until.is_some_and(|until| now >= until);
-        let negative = self.look_is_negative(now, &look);
+        let negative = self.look_is_negative(now, &look, careful);
         if current && (forced || negative) {
             if !negative {
                 let mac = self.services.get(&id).and_then(|local| local.stranger);
@@ -380,6 +409,7 @@ impl Controller {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = true;
         local.look = None;
+        local.careful_until = None;
         local.stranger = None;
         local.to_announce = true;
         local.defended = None;
@@ -461,6 +491,38 @@ impl Controller {
         settled && self.services.values().all(|local| !local.wanted && !local.present)
     }
 
+    /// This node hears nothing and serves nothing: whatever is its to hold it declines, until a newer version.
+    pub(super) fn decline_all(&mut self) {
+        let epoch = self.epoch();
+        if self.serving.given_up.replace(epoch) == Some(epoch) {
+            return;
+        }
+        let mut ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        ids.retain(|&id| self.duty(id) == Duty::Hold);
+        for id in ids {
+            let local = self.services.entry(id).or_default();
+            if !local.wanted && !local.present && local.declined != Some(epoch) {
+                local.declined = Some(epoch);
+                local.gave_up = true;
+            }
+        }
+    }
+
+    /// It has won an election, so it hears: what it declined because it heard nothing it can hold again. Only
+    /// here: another controller may have given it away on this node's word.
+    pub(super) fn hears_again(&mut self) {
+        self.serving.given_up = None;
+        for local in self.services.values_mut().filter(|local| local.gave_up) {
+            local.gave_up = false;
+            local.declined = None;
+        }
+    }
+
+    /// At this very epoch: no failure of a service, and over with the next version.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.serving.given_up == Some(self.epoch())
+    }
+
     /// Services that this node declined at the committed epoch.
     pub(super) fn own_failures(&self) -> Vec<ServiceId> {
         let epoch = self.epoch();
@@ -468,8 +530,9 @@ impl Controller {
     }
 
     /// The committed state changed.
-    pub(super) fn serving_adopted(&mut self, now: Instant) {
+    pub(super) fn serving_adopted(&mut self, now: Instant, old: Option<&State>) {
         let Some(state) = self.committed.clone() else { return };
+        self.take_care(now, old, &state);
         for slot in &state.table {
             let new = !self.services.contains_key(&slot.service);
             let local = self.services.entry(slot.service).or_default();

@@ -48,6 +48,9 @@ impl Controller {
             next = next.min(self.promise.until.max(self.may_vote_at));
         }
         if self.office.is_none() && self.candidacy.is_none() {
+            if self.rests_until > self.clock {
+                next = next.min(self.rests_until);
+            }
             let at = if self.is_member() { self.candidate_at() } else { self.found_at() };
             if at > self.clock {
                 next = next.min(at);
@@ -274,7 +277,9 @@ impl Controller {
         let free = now >= self.promise.until || same || self.planted(Planted::NoPromise);
         let newer = term > self.voted || (term == self.voted && self.promise.term == term);
         let rooted = self.office.as_ref().is_some_and(|office| now < office.root_end + self.margin());
-        waited && free && newer && term > self.epoch().term && !rooted
+        // Of two that ask each other the greater term goes on, instead of both giving way for ever.
+        let outbids = self.candidacy.as_ref().is_none_or(|candidacy| term > candidacy.term);
+        waited && free && newer && outbids && term > self.epoch().term && !rooted
     }
 
     fn vote(&mut self, now: Instant, ballot: Ballot) {
@@ -348,7 +353,9 @@ impl Controller {
         };
         let newest = self.newest_known().map(|state| state.members.iter().map(|member| member.id).collect());
         let newest: Vec<NodeId> = newest.unwrap_or_else(|| self.basis());
-        self.enough(&newest, voted) && self.enough(&self.basis(), voted)
+        // Under `arbiter` the winner would have no root without one.
+        let backed = self.rule() != arbiter::Rule::Arbiter || self.may_go_alone();
+        backed && self.enough(&newest, voted) && self.enough(&self.basis(), voted)
     }
 
     fn win(&mut self, now: Instant) {
@@ -373,6 +380,7 @@ impl Controller {
         // From now on this node serves on its root alone: its successor takes its services over at the end
         // of that (E4), and knows nothing of a lease that an earlier controller granted.
         self.lease.cancel();
+        self.hears_again();
         self.office = Some(office);
         self.renew_root(now);
         self.dirty = true;

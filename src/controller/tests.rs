@@ -3,6 +3,7 @@
 //! the simulator's business, not that of these tests: here every one says which rule, and when.
 
 mod agreement;
+mod arbiter;
 mod bench;
 mod cold_start;
 mod commands;
@@ -13,6 +14,7 @@ mod lease;
 mod look;
 mod membership;
 mod ownership;
+mod partial;
 mod placement;
 mod quorum;
 mod settings;

@@ -161,6 +161,7 @@ impl Parts {
 
         let (faker_orders, orders) = mailbox(faker::ORDERS)?;
         let faker = Faker {
+            me,
             card,
             device: device.clone(),
             mailbox: orders,

@@ -25,6 +25,9 @@ pub enum Hears<'a> {
     /// ARP frames of others in which the sender says that it has one of these addresses; with more than
     /// `MOST_ARP_ADDRESSES` of them, every ARP frame of others.
     Arp(&'a [Ipv4Addr]),
+    /// ARP replies in which the sender says that it has one of these addresses: no more than
+    /// `MOST_ARP_ADDRESSES`. What these neighbours ask wakes nobody.
+    ArpReplies(&'a [Ipv4Addr]),
     /// ICMPv6 neighbour solicitations and advertisements of others.
     NeighbourDiscovery,
 }
@@ -45,7 +48,7 @@ impl PacketSocket {
         let index = i32::try_from(index_of(device)?).map_err(io::Error::other)?;
         let protocol = match hears {
             Hears::Nothing => 0,
-            Hears::Arp(_) => libc::ETH_P_ARP,
+            Hears::Arp(_) | Hears::ArpReplies(_) => libc::ETH_P_ARP,
             Hears::NeighbourDiscovery => libc::ETH_P_IPV6,
         };
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -65,6 +68,7 @@ impl PacketSocket {
             Hears::Arp(addresses) if addresses.len() <= MOST_ARP_ADDRESSES => {
                 attach_filter(&fd, &arp_filter(addresses))?;
             }
+            Hears::ArpReplies(addresses) => attach_filter(&fd, &arp_reply_filter(addresses))?,
             Hears::NeighbourDiscovery => attach_filter(&fd, &NEIGHBOUR_DISCOVERY)?,
             Hears::Arp(_) | Hears::Nothing => {}
         }
@@ -140,6 +144,17 @@ fn arp_filter(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
         program.extend([instruction(code, 0, 1, u32::from(address)), accept]);
     }
     program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
+    program
+}
+
+/// The same of replies alone (frame byte 20: the operation).
+fn arp_reply_filter(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
+    let mut program = vec![
+        instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 20),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, 2),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    program.extend(arp_filter(addresses));
     program
 }
 

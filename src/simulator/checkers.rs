@@ -5,6 +5,7 @@ use super::clock::{MILLI, Nanos};
 use super::host::Host;
 use super::network::Network;
 use super::plan::place;
+use crate::config::{Cluster, Quorum};
 use crate::controller::Destination;
 use crate::vocabulary::{Epoch, ServiceId, Term};
 use crate::wire::{Packet, Phase, State, digest};
@@ -25,6 +26,34 @@ const KERNEL: Nanos = 2_100 * MILLI;
 const FORGOTTEN: Nanos = 2_000 * MILLI;
 /// Committed values that are remembered to compare others with.
 const REMEMBERED: usize = 512;
+
+/// What half or fewer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Minorities {
+    /// They stop (`majority`).
+    Stop,
+    /// They serve while they alone reach an arbiter (`arbiter`): nobody else has what they have.
+    Exclude,
+    /// They serve: their services may be served in two parts of the LAN, which meet when it is whole again
+    /// (`none`, `auto`: with an arbiter because more than half go on without).
+    Meet,
+}
+
+impl Minorities {
+    /// Of this configuration.
+    pub fn of(cluster: &Cluster) -> Self {
+        match cluster.quorum {
+            Quorum::Majority => Minorities::Stop,
+            Quorum::Arbiter => Minorities::Exclude,
+            Quorum::Auto | Quorum::None => Minorities::Meet,
+        }
+    }
+
+    /// There may be such.
+    pub fn any(self) -> bool {
+        self != Minorities::Stop
+    }
+}
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +81,8 @@ struct Offer {
 pub struct Checker {
     /// T/8.
     probe: Nanos,
-    /// Half or fewer may serve (`auto` without arbiter, `none`).
-    pub alone: bool,
+    /// Whether half or fewer may serve.
+    pub minorities: Minorities,
     /// The last time that a node could hear more than before.
     pub healed_at: Nanos,
     offers: Vec<Offer>,
@@ -70,10 +99,10 @@ pub struct Checker {
 
 impl Checker {
     /// Judges for a cluster with this T.
-    pub fn new(hello_interval: Nanos, alone: bool) -> Self {
+    pub fn new(hello_interval: Nanos, minorities: Minorities) -> Self {
         Checker {
             probe: hello_interval / 8,
-            alone,
+            minorities,
             healed_at: 0,
             offers: Vec::new(),
             agreed: BTreeSet::new(),
@@ -151,7 +180,7 @@ impl Checker {
         let Epoch { term, version } = state.epoch;
         let memories_whole = self.forgot_at.is_none_or(|forgot| at > forgot + FORGOTTEN);
         // A minority that goes on alone has asked no majority what was committed.
-        if self.alone || !memories_whole {
+        if self.minorities.any() || !memories_whole {
             return;
         }
         let lost = self.terms.iter().any(|(&(lineage, other), &(lowest, highest))| {
@@ -228,7 +257,8 @@ impl Checker {
         // already decided when the LANs healed.
         let decided = self.healed_at + UNDER_WAY;
         let old = |node: usize| hosts[node].alias(service).is_some_and(|alias| alias.since <= decided);
-        let meeting = (self.alone && old(one) && old(other)).then_some(self.healed_at + MEETING);
+        let meets = self.minorities == Minorities::Meet;
+        let meeting = (meets && old(one) && old(other)).then_some(self.healed_at + MEETING);
         handover.chain(meeting).max()
     }
 }

@@ -39,6 +39,8 @@ pub struct Network {
     ports: [Vec<Port>; 2],
     /// Bit `to` of entry `from`: frames of that pair vanish in that direction.
     pairs: [Vec<u64>; 2],
+    /// The arbiter on the external LAN: in which group; `None`: switched off.
+    pub arbiter: Option<u8>,
     /// How bad each LAN is at this moment.
     pub weather: [Weather; 2],
 }
@@ -58,6 +60,7 @@ impl Network {
         Network {
             ports: [vec![WHOLE; nodes], vec![WHOLE; nodes]],
             pairs: [vec![0; nodes], vec![0; nodes]],
+            arbiter: Some(0),
             weather: [Weather::default(); 2],
         }
     }
@@ -73,6 +76,11 @@ impl Network {
     pub fn clients(&self, node: usize) -> Option<u8> {
         let port = self.ports[lan(LinkRole::External)][node];
         (port.out && port.inward).then_some(port.group)
+    }
+
+    /// The arbiter and this node hear each other, if chance lets them.
+    pub fn has_arbiter(&self, node: usize) -> bool {
+        self.arbiter.is_some() && self.clients(node) == self.arbiter
     }
 
     /// The switch port's two directions.
@@ -101,6 +109,7 @@ impl Network {
 
     /// Everything plugged and whole, no loss.
     pub fn heal(&mut self) {
+        self.arbiter = Some(0);
         for at in 0..2 {
             self.ports[at].fill(WHOLE);
             self.pairs[at].fill(0);

@@ -46,6 +46,8 @@ pub enum Class {
     /// All but one lose their power, and with it the tables since the last change of the membership; the
     /// one is isolated until they are back. Nothing happens after that until everything heals.
     Amnesia,
+    /// The arbiter is switched off for a while.
+    Arbiter,
 }
 
 /// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
@@ -75,7 +77,12 @@ pub enum Drill {
     Amnesia,
     /// Daemons that die or stop, on an external LAN that loses a little: F.
     Stopped,
+    /// LANs that split, the arbiter now on this side and now on that: Q2. The one drill without `majority`.
+    Arbiter,
 }
+
+/// The arbiter of those clusters that ask one.
+pub const ARBITER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 254);
 
 /// Everything that goes wrong in small, in thousandths.
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,10 +126,12 @@ impl Plan {
     /// A storm for so many nodes.
     pub fn storm(nodes: usize, random: &mut Random) -> Plan {
         let mut config = config(nodes, random);
-        config.cluster.quorum = match random.below(10) {
-            0 | 1 => Quorum::Auto,
-            2 => Quorum::None,
-            _ => Quorum::Majority,
+        (config.cluster.quorum, config.cluster.arbiter) = match random.below(10) {
+            0 => (Quorum::Auto, Vec::new()),
+            1 => (Quorum::Auto, vec![ARBITER]),
+            2 => (Quorum::None, Vec::new()),
+            3 => (Quorum::Arbiter, vec![ARBITER]),
+            _ => (Quorum::Majority, Vec::new()),
         };
         config.cluster.failback = if random.chance(800) { Failback::Auto } else { Failback::Manual };
         config.cluster.failback_delay = Duration::from_millis(random.between(200, 3000));
@@ -134,6 +143,9 @@ impl Plan {
             drift_ppm: if random.chance(700) { 300 } else { 0 },
         };
         plan.draw_classes(random);
+        if !plan.config.cluster.arbiter.is_empty() && random.chance(500) {
+            plan.classes.push((Class::Arbiter, random.between(1_000, 12_000) * MILLI));
+        }
         plan.keep_the_look_honest(random);
         plan
     }
@@ -156,6 +168,7 @@ impl Plan {
             Drill::Moves => vec![(Class::Isolation, every(300, 2_000)), (Class::Move, every(100, 800))],
             Drill::Amnesia => vec![(Class::Move, every(50, 150)), (Class::Amnesia, every(6_000, 15_000))],
             Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
+            Drill::Arbiter => vec![(Class::Split, every(300, 4_000)), (Class::Arbiter, every(2_000, 8_000))],
         };
         match drill {
             Drill::Isolation if random.chance(400) => plan.classes.truncate(1),
@@ -163,10 +176,11 @@ impl Plan {
                 let every = random.between(1_000, 6_000) * MILLI;
                 plan.classes.push((random.pick(&[Class::Power, Class::Several]), every));
             }
+            Drill::Arbiter => plan.draw_minorities(nodes, random),
             Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Stopped => {}
         }
         plan.weather = match drill {
-            Drill::Isolation | Drill::Moves => [internal; 2],
+            Drill::Isolation | Drill::Moves | Drill::Arbiter => [internal; 2],
             Drill::Amnesia => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };
@@ -178,6 +192,25 @@ impl Plan {
             plan.ills.alias_slow = 300;
         }
         plan
+    }
+
+    /// Who may serve, and what else goes wrong. Daemons stop only where the careful look of a half is all
+    /// that takes (`arbiter` with two nodes): more than half look shortly, and cuts blind that.
+    fn draw_minorities(&mut self, nodes: usize, random: &mut Random) {
+        let cluster = &mut self.config.cluster;
+        cluster.arbiter = vec![ARBITER];
+        cluster.quorum = random.pick(&[Quorum::Auto, Quorum::Arbiter]);
+        let stops = cluster.quorum == Quorum::Arbiter && nodes == 2;
+        let more: &[Class] = if stops && random.chance(700) {
+            &[Class::Daemon, Class::Pause]
+        } else {
+            &[Class::Power, Class::Cable, Class::Port, Class::Several, Class::Stop]
+        };
+        for &class in more {
+            if random.chance(500) {
+                self.classes.push((class, random.between(1_000, 8_000) * MILLI));
+            }
+        }
     }
 
     /// Nothing goes wrong by itself.

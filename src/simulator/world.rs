@@ -4,7 +4,7 @@
 //! replay window, the controller's input. Every worker (faker, writer, runner) takes its time and
 //! reports back as an input.
 
-use super::checkers::Checker;
+use super::checkers::{Checker, Minorities};
 use super::clock::{Clock, Nanos, SECOND};
 use super::host::{Host, SOCKET_BUFFER};
 use super::network::Network;
@@ -97,7 +97,7 @@ impl World {
     pub fn new(plan: Plan, mut random: Random, planted: Option<Planted>) -> Self {
         let nodes = plan.config.nodes.len();
         let cluster = &plan.config.cluster;
-        let alone = cluster.quorum != crate::config::Quorum::Majority;
+        let minorities = Minorities::of(cluster);
         let hello_interval = cluster.hello_interval.as_nanos() as Nanos;
         let key =
             Key::new(b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", &cluster.name)
@@ -116,7 +116,7 @@ impl World {
             config: Arc::new(plan.config.clone()),
             ills: Ills::default(),
             stormy: false,
-            checker: Checker::new(hello_interval, alone),
+            checker: Checker::new(hello_interval, minorities),
             trace: Trace::new(),
             statistics: Statistics::default(),
             unwritten: None,
@@ -181,6 +181,7 @@ impl World {
             }
             Event::Asked { node, by, service } => self.asked(node, by, service),
             Event::Claimed { node, by, service } => self.claimed(node, by, service),
+            Event::ArbiterAnswers { node, life } => self.arbiter_answers(node, life),
             Event::Carrier { node, life, role, up } => self.input(node, life, Input::Link { role, up }),
             Event::SendFailed { node, life, role } => {
                 self.input(node, life, Input::SendFailed { role, fault: LocalFault::Down })
@@ -206,6 +207,7 @@ impl World {
             | Event::Written { node, .. }
             | Event::Ran { node, .. }
             | Event::Claimed { node, .. }
+            | Event::ArbiterAnswers { node, .. }
             | Event::Carrier { node, .. }
             | Event::SendFailed { node, .. } => *node,
             Event::Timer { .. }

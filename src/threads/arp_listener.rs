@@ -44,6 +44,8 @@ struct Watch {
     arp: PacketSocket,
     /// Only where there is an IPv6 service address.
     neighbours: Option<PacketSocket>,
+    /// Only where an arbiter is configured.
+    arbiters: Option<Arbiters>,
     owners: BTreeMap<IpAddr, ServiceId>,
     /// Claims for one service are passed on this often at most: half the shortest probe interval of a look
     /// (p/2 at T/16), so that no answered probe is missed (F1).
@@ -70,7 +72,8 @@ impl ArpListener {
         let mut buffer = [0; 256];
         loop {
             let neighbours = watch.neighbours.as_ref().unwrap_or(&watch.arp);
-            let descriptors = [self.bell.as_fd(), watch.arp.as_fd(), neighbours.as_fd()];
+            let arbiters = watch.arbiters.as_ref().map_or(&watch.arp, |arbiters| &arbiters.replies);
+            let descriptors = [self.bell.as_fd(), watch.arp.as_fd(), neighbours.as_fd(), arbiters.as_fd()];
             let Ok(ready) = doorbell::wait(&descriptors, Instant::MAX) else { return };
             if ready & 1 != 0 {
                 self.bell.hush();
@@ -85,7 +88,22 @@ impl ArpListener {
         }
     }
 
+    /// Q2: what the arbiters answered.
+    fn hear_arbiters(&self, arbiters: &Arbiters, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..IN_A_ROW {
+            let Some(length) = arbiters.replies.receive(buffer)? else { return Ok(()) };
+            if let Some(arbiter) = arbiters.answer(&buffer[..length]) {
+                // Full: the driver is stuck; the next question is answered again.
+                let _ = self.driver.offer(Told::Happened(Box::new(Input::ArbiterAnswered { arbiter })));
+            }
+        }
+        Ok(())
+    }
+
     fn empty(&self, watch: &mut Watch, ready: u16, buffer: &mut [u8]) -> io::Result<()> {
+        if let Some(arbiters) = watch.arbiters.as_ref().filter(|_| ready & 8 != 0) {
+            self.hear_arbiters(arbiters, buffer)?;
+        }
         for _ in 0..IN_A_ROW {
             let heard = match (watch.arp.receive(buffer)?, &watch.neighbours) {
                 (Some(length), _) => arp_claim(&buffer[..length]),
@@ -130,7 +148,8 @@ impl Watch {
             None
         };
         let pause = config.cluster.hello_interval / 32;
-        Ok(Watch { arp, neighbours, owners, pause, passed: BTreeMap::new() })
+        let arbiters = Arbiters::open(device, &config.cluster.arbiter)?;
+        Ok(Watch { arp, neighbours, arbiters, owners, pause, passed: BTreeMap::new() })
     }
 
     fn judge(&mut self, address: IpAddr, mac: [u8; 6]) -> Option<Input> {
@@ -145,6 +164,30 @@ impl Watch {
         }
         *passed = now;
         Some(Input::Claimed { service, mac })
+    }
+}
+
+/// Whose answers make a quorum of half or fewer (Q2). A socket of their own: a gateway's own questions go to
+/// everybody, all day, and wake nobody here.
+struct Arbiters {
+    replies: PacketSocket,
+    addresses: Vec<Ipv4Addr>,
+}
+
+impl Arbiters {
+    fn open(device: &str, addresses: &[Ipv4Addr]) -> io::Result<Option<Self>> {
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        let replies = PacketSocket::open(device, Hears::ArpReplies(addresses))?;
+        Ok(Some(Arbiters { replies, addresses: addresses.to_vec() }))
+    }
+
+    /// The arbiter that answers this card in this frame: both directions work.
+    fn answer(&self, frame: &[u8]) -> Option<Ipv4Addr> {
+        let arp = ArpFrame::parse(frame)?;
+        let known = self.addresses.contains(&arp.sender_ip);
+        (known && arp.answers(self.replies.mac(), arp.sender_ip)).then_some(arp.sender_ip)
     }
 }
 

@@ -242,6 +242,7 @@ impl Work {
             }
             Effect::Announce { service } => self.order(faker::Order::Announce(service)),
             Effect::Probe { service } => self.order(faker::Order::Probe(service)),
+            Effect::AskArbiter => self.order(faker::Order::AskArbiters),
             Effect::Run { service, action, token } => self.run(Job { service, action, token }),
             Effect::Store { record, token } => {
                 driver.storage.change(|order| order.record = Some((record, token)));
@@ -292,6 +293,7 @@ impl Work {
             | Event::StartFailed { .. }
             | Event::LeaseLost
             | Event::QuorumLost
+            | Event::HearsNobody
             | Event::Late { .. }
             | Event::StoreFailed => log::warn!("{text}"),
             Event::Forced { .. } | Event::GaveUp { .. } => log::error!("{text}"),

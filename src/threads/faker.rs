@@ -14,7 +14,7 @@ use crate::controller::{Input, LocalFault, Tampering};
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::{clock, frame, tcp};
-use crate::vocabulary::{Instant, LinkRole, ServiceId};
+use crate::vocabulary::{Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{self, ArpFrame};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,10 +36,14 @@ pub enum Order {
     Announce(ServiceId),
     /// Does anybody answer for this service's addresses?
     Probe(ServiceId),
+    /// Do the arbiters answer?
+    AskArbiters,
 }
 
 /// The thread.
 pub struct Faker {
+    /// This node.
+    pub me: NodeId,
     /// The external card.
     pub card: Card,
     /// Its name.
@@ -102,6 +106,7 @@ impl Faker {
                     work.announce(service);
                 }
                 Received::Message(Order::Probe(service)) => work.probe(service),
+                Received::Message(Order::AskArbiters) => work.ask_arbiters(),
                 Received::Nothing if now >= work.next_ending => work.compare(),
                 // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
                 // is done now, and spares a wake of its own.
@@ -410,6 +415,17 @@ impl Work {
                     vec![frame::icmpv6_multicast(mac, Ipv6Addr::UNSPECIFIED, to, &message)]
                 }
             });
+        }
+    }
+
+    /// Q2. As itself where the card has an address of its own; else as a probe (RFC 5227), which a Linux or
+    /// BSD gateway answers as well.
+    fn ask_arbiters(&mut self) {
+        let config = self.faker.published.config();
+        let own = config.node(self.faker.me).and_then(|node| node.external.address);
+        let own = own.map_or(Ipv4Addr::UNSPECIFIED, |own| own.address);
+        for &arbiter in &config.cluster.arbiter {
+            self.send_frames(|mac| vec![ArpFrame::question(mac, own, arbiter).to_bytes().to_vec()]);
         }
     }
 

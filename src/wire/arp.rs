@@ -70,6 +70,17 @@ impl ArpFrame {
         ArpFrame { operation, sender_mac: mac, sender_ip, target_mac: NOBODY, target_ip: ip }
     }
 
+    /// «Who has `ip`? Tell `own`» (RFC 826). With `own` unspecified it is a probe.
+    pub fn question(mac: [u8; 6], own: Ipv4Addr, ip: Ipv4Addr) -> Self {
+        let operation = ArpOperation::Request;
+        ArpFrame { operation, sender_mac: mac, sender_ip: own, target_mac: NOBODY, target_ip: ip }
+    }
+
+    /// Is this an answer of `ip` to the card with this address?
+    pub fn answers(&self, mac: [u8; 6], ip: Ipv4Addr) -> bool {
+        self.operation == ArpOperation::Reply && self.target_mac == mac && self.claims(ip)
+    }
+
     /// Does the sender say of itself that it has `ip`? Probes and others' questions for `ip` do not.
     pub fn claims(&self, ip: Ipv4Addr) -> bool {
         self.sender_ip == ip && !ip.is_unspecified()

@@ -55,6 +55,9 @@ impl Controller {
             return;
         }
         let since = suspicion.since;
+        if self.hears_nobody(since) {
+            return;
+        }
         let absent: Vec<NodeId> = self
             .members()
             .filter(|&other| {

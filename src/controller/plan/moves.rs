@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Before a node is offered the office once more; twice as long each time.
+const HEIR_PAUSE: Duration = Duration::from_secs(30);
+
 impl Controller {
     /// M1: while another lineage is heard nothing moves by itself.
     pub(in crate::controller) fn merging(&mut self, now: Instant) -> bool {
@@ -160,11 +163,16 @@ impl Controller {
         // Standby nodes lead as well; `fit_since` knows those that do not take services by their joining.
         let since = office.notes.fit_since.get(&heir).copied().unwrap_or(office.won_at);
         let due = since.max(office.won_at) + self.config.cluster.failback_delay;
+        // It was offered the office and did not come to lead: no majority hears it directly. Not soon again.
+        let refused = self.offered.get(&heir).map(|&(at, times)| at + HEIR_PAUSE * (1 << times.min(6)));
+        let due = due.max(refused.unwrap_or(Instant::ZERO));
         if now < due {
             self.look_again(due);
             return;
         }
         let until = office.root_end.min(now + self.timing.x);
+        let times = self.offered.get(&heir).map_or(0, |&(_, times)| times + 1);
+        self.offered.insert(heir, (now, times));
         self.tell_all(Packet::Resign { to: heir });
         self.leave_office(now, until);
         if let Some(following) = &mut self.following {

@@ -155,7 +155,15 @@ impl Controller {
     pub(in crate::controller) fn choose_lineage(&mut self, current: &State, next: &mut State) {
         let total = current.members.len();
         let living = current.members.iter().filter(|member| self.is_calm(member.id)).count();
-        if *next == *current || 2 * living > total || !self.lenient() || total == 0 {
+        // More than half again: whoever loses sight of the others once more goes its own way once more, and
+        // looks as carefully (Q2; drill arbiter, seed 32).
+        if 2 * living > total
+            && self.is_arbitrated()
+            && let Some(office) = &mut self.office
+        {
+            office.notes.alone = None;
+        }
+        if *next == *current || 2 * living > total || !self.knows_minorities() || total == 0 {
             return;
         }
         let known = self.office.as_ref().and_then(|office| office.notes.alone);

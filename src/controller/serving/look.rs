@@ -24,7 +24,14 @@ impl Controller {
 
     /// F1: negative? Latched: once answered, blocked until the old kernel must have dropped the address,
     /// and then for as long as any of the last 16 probes was answered.
-    pub(in crate::controller) fn look_is_negative(&self, now: Instant, look: &Look) -> bool {
+    ///
+    /// Q2: half or fewer look until `careful`, whatever was heard.
+    pub(in crate::controller) fn look_is_negative(
+        &self,
+        now: Instant,
+        look: &Look,
+        careful: Option<Instant>,
+    ) -> bool {
         let misses = self.config.cluster.hello_misses;
         let needed = if look.quick { 3 } else { 2 * (misses + 1) };
         // Every probe but the last has had its time; the last one when its patience is over.
@@ -32,10 +39,89 @@ impl Controller {
         if self.planted(Planted::LookNotLatched) {
             return settled > 0 && look.answered & 3 == 0;
         }
-        match look.blocked_until {
+        match look.blocked_until.max(careful) {
             None => settled >= needed,
             Some(until) => now >= until && look.answered == 0 && settled >= 16,
         }
+    }
+
+    /// Q2: an arbiter's answer excludes nobody at once. What half or fewer take from a node that was not heard
+    /// since they went on alone (or since this node started, C2), they look at for as long as its lease and
+    /// then its kernel may have it, whether its daemon lives or not: whoever had the arbiter until now has
+    /// lost it meanwhile. Not where it has said goodbye.
+    pub(in crate::controller) fn take_care(&mut self, now: Instant, old: Option<&State>, new: &State) {
+        if !self.is_arbitrated() || self.planted(Planted::MinorityLooksShortly) {
+            return;
+        }
+        if old.is_some_and(|old| old.lineage != new.lineage) {
+            self.serving.alone_since = now;
+        }
+        let until = now + self.longest_stay();
+        for slot in &new.table {
+            let before = old.and_then(|old| old.slot(slot.service)).and_then(|slot| slot.holder);
+            if slot.holder != Some(self.me) || slot.phase != Phase::Held || before == Some(self.me) {
+                continue;
+            }
+            let alone_since = self.serving.alone_since;
+            let known = match before {
+                Some(holder) => {
+                    let reached = self.heard(holder) > alone_since && self.kept_the_arbiter(holder);
+                    reached || self.has_parted(old, holder)
+                }
+                None => alone_since == Instant::ZERO && self.everybody_heard(new),
+            };
+            if !known {
+                self.services.entry(slot.service).or_default().careful_until = Some(until);
+            }
+        }
+    }
+
+    /// Under `arbiter` a majority that lost it does not know whether fewer had it meanwhile: that node among them.
+    fn kept_the_arbiter(&self, since_heard: NodeId) -> bool {
+        let ever = self.lease.held && self.heard(since_heard) > self.serving.regained_at;
+        self.rule() != arbiter::Rule::Arbiter || ever
+    }
+
+    /// The lease is over: from now on others may come to what an arbiter lets them have (Q2).
+    pub(in crate::controller) fn lose_care(&mut self, now: Instant) {
+        self.serving.lost_at = now;
+    }
+
+    /// The lease is back. In a shorter time nobody else has come to anything; after a longer one this node
+    /// looks as carefully as they did (Q2).
+    pub(in crate::controller) fn regain_care(&mut self, now: Instant) {
+        self.serving.regained_at = now;
+        if !self.is_arbitrated() || self.planted(Planted::MinorityLooksShortly) {
+            return;
+        }
+        let stay = self.longest_stay();
+        for local in self.services.values_mut().filter(|local| local.careful_until.is_some()) {
+            local.careful_until = Some(now + stay);
+        }
+        let depends = self.rule() == arbiter::Rule::Arbiter || self.serving.alone_since > Instant::ZERO;
+        let lost_at = self.serving.lost_at;
+        if depends && lost_at > Instant::ZERO && now.since(lost_at) > stay / 2 {
+            self.serving.careful_until = Some(now + stay);
+        }
+    }
+
+    /// How long an address may stay where an arbiter was reached last: until the lease is over, and the
+    /// kernel's lifetime after that.
+    fn longest_stay(&self) -> Duration {
+        let lease = Timing::new(self.timing.t, 8).member;
+        lease + self.config.cluster.valid_lft + KERNEL_GRACE
+    }
+
+    fn has_parted(&self, state: Option<&State>, node: NodeId) -> bool {
+        let member = state.and_then(|state| state.member(node));
+        member.is_some_and(|member| self.is_over(node, member.incarnation))
+    }
+
+    /// Every member and every node of the file has been heard in this life.
+    fn everybody_heard(&self, state: &State) -> bool {
+        let members = state.members.iter().map(|member| member.id);
+        let mut all = members.chain(self.config.nodes.iter().map(|node| node.id));
+        all.all(|node| node == self.me || self.heard(node) > Instant::ZERO)
     }
 
     // ── looking ─────────────────────────────────────────────────────────────────────────────────────

@@ -111,6 +111,7 @@ impl Controller {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = false;
         local.declined = Some(epoch);
+        local.gave_up = false;
         local.ousted = ousted;
         if duty == Duty::Prepare {
             self.answer_ready(id, false);

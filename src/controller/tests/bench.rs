@@ -11,6 +11,7 @@ use crate::controller::{
 use crate::vocabulary::{Incarnation, Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{Command, Header, Packet, Phase, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,7 @@ pub struct Machine {
     pub answers: Vec<(u64, Result<(), String>)>,
     pub runs: Vec<(Instant, ServiceId, Action)>,
     pub probes: Vec<(Instant, ServiceId)>,
+    pub asked: Vec<Instant>,
     pub announced: Vec<(Instant, ServiceId)>,
     /// Every state that it adopted.
     pub states: Vec<(Instant, State)>,
@@ -91,6 +93,8 @@ pub struct Bench {
     lost: Option<Loss>,
     /// Somebody outside answers for this address until then.
     strangers: BTreeMap<ServiceId, Instant>,
+    /// Machines that do not reach that arbiter.
+    pub without_arbiter: BTreeSet<(usize, Ipv4Addr)>,
     queue: BTreeMap<(Instant, u64), Happening>,
     order: u64,
     asked: u64,
@@ -109,6 +113,7 @@ impl Bench {
             cuts: BTreeSet::new(),
             lost: None,
             strangers: BTreeMap::new(),
+            without_arbiter: BTreeSet::new(),
             queue: BTreeMap::new(),
             order: 0,
             asked: 0,
@@ -268,6 +273,7 @@ impl Bench {
             machine.answers.clear();
             machine.runs.clear();
             machine.probes.clear();
+            machine.asked.clear();
             machine.announced.clear();
             machine.states.clear();
         }
@@ -456,6 +462,12 @@ impl Bench {
                     self.report(at, Input::Claimed { service, mac });
                 }
             }
+            Effect::AskArbiter => {
+                machine.asked.push(now);
+                let mut answering = self.config.cluster.arbiter.clone();
+                answering.retain(|&arbiter| !self.without_arbiter.contains(&(at, arbiter)));
+                answering.into_iter().for_each(|arbiter| self.report(at, Input::ArbiterAnswered { arbiter }));
+            }
             Effect::Run { service, action, token } => {
                 machine.runs.push((now, service, action));
                 machine.running = Some((service, action, token));
@@ -557,6 +569,7 @@ impl Machine {
             answers: Vec::new(),
             runs: Vec::new(),
             probes: Vec::new(),
+            asked: Vec::new(),
             announced: Vec::new(),
             states: Vec::new(),
             left: None,

@@ -16,11 +16,13 @@ fn under(nodes: usize, quorum: Quorum) -> Config {
 fn q1_a_minority_serves_only_where_half_or_fewer_may() {
     // (nodes, quorum, with an arbiter, what the one that is cut off serves in the end)
     let all = [0, 1, 2];
-    let table: [(usize, Quorum, bool, &[usize]); 6] = [
+    let table: [(usize, Quorum, bool, &[usize]); 8] = [
         (3, Quorum::Majority, false, &[]),
         (3, Quorum::None, false, &all),
         (3, Quorum::Auto, false, &all),
-        (3, Quorum::Auto, true, &[]),
+        (3, Quorum::Auto, true, &all),
+        (3, Quorum::Arbiter, true, &all),
+        (2, Quorum::Auto, true, &all[..2]),
         (2, Quorum::Majority, false, &[]),
         (2, Quorum::None, false, &all[..2]),
     ];

@@ -78,3 +78,44 @@ fn neighbour_discovery_is_understood_by_the_kernel() {
         neighbour.join().expect("no assertion failed");
     });
 }
+
+/// «Who has `target`? Tell `spa`.»
+fn arp_question(from: [u8; 6], spa: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let head = [&[0xff; 6][..], &from, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &from].concat();
+    let mut frame = [&head[..], &spa, &[0; 6], &target].concat();
+    frame.resize(60, 0);
+    frame
+}
+
+/// Q2: a gateway answers, whether the asking card has an address of its own or not; what it asks or
+/// announces itself, and what others answer, is not heard.
+#[test]
+fn only_replies_of_the_arbiters_are_heard() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let (done, neighbour_done) = std::sync::mpsc::channel::<()>();
+        let neighbour = with_neighbour(move || {
+            run("ip addr add 203.0.113.1/24 dev eth0 && ip addr add 203.0.113.2/24 dev eth0");
+            let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
+            socket.send(&arp_question(socket.mac(), [203, 0, 113, 1], [203, 0, 113, 9])).expect("sent");
+            ready.send(socket.mac()).expect("heard");
+            neighbour_done.recv().expect_err("the other end hung up");
+        });
+        let arbiters = [Ipv4Addr::new(203, 0, 113, 1)];
+        let replies = PacketSocket::open("eth0", Hears::ArpReplies(&arbiters)).expect("opened");
+        let gateway = neighbour_ready.recv().expect("ready");
+        for spa in [[0; 4], [203, 0, 113, 11]] {
+            // Not an arbiter first: its answer would be here before the arbiter's.
+            for target in [2, 1] {
+                let question = arp_question(replies.mac(), spa, [203, 0, 113, target]);
+                replies.send(&question).expect("sent");
+            }
+            let frame = hear(&replies);
+            assert_eq!(frame[20..22], [0, 2], "a reply");
+            assert_eq!(frame[28..32], [203, 0, 113, 1]);
+            assert_eq!((&frame[22..28], &frame[32..38]), (&gateway[..], &replies.mac()[..]));
+        }
+        drop(done);
+        neighbour.join().expect("no assertion failed");
+    });
+}

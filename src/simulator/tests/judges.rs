@@ -2,7 +2,7 @@
 
 use crate::config::Quorum;
 use crate::controller::{Controller, Destination, Identity};
-use crate::simulator::checkers::Checker;
+use crate::simulator::checkers::{Checker, Minorities};
 use crate::simulator::clock::{Clock, MILLI, Nanos, SECOND};
 use crate::simulator::host::{Alias, Host, Process};
 use crate::simulator::network::{Network, Weather};
@@ -84,7 +84,7 @@ fn loss_and_delay_are_as_bad_as_said() {
 #[test]
 fn two_holders_that_one_client_reaches_break_p1() {
     let network = Network::new(3);
-    let mut checker = Checker::new(100 * MILLI, false);
+    let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
     assert_eq!(checker.one_holder(5, SERVICE, &hosts_with_alias(3, &[1]), &network), None);
     assert!(checker.violations.is_empty());
     checker.one_holder(5, SERVICE, &hosts_with_alias(3, &[0, 2]), &network);
@@ -95,7 +95,7 @@ fn two_holders_that_one_client_reaches_break_p1() {
 fn two_holders_that_no_client_reaches_both_are_none() {
     let hosts = hosts_with_alias(2, &[0, 1]);
     let mut network = Network::new(2);
-    let mut checker = Checker::new(100 * MILLI, false);
+    let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
     network.split(LinkRole::External, &[0, 1]);
     checker.one_holder(5, SERVICE, &hosts, &network);
     network.heal();
@@ -110,7 +110,7 @@ fn two_holders_that_no_client_reaches_both_are_none() {
 /// The judge is asked again and again while both have the address; the process of both runs.
 fn handover(committed: bool, offer_nonces: &[(Nanos, u64)], asked: Nanos) -> usize {
     let network = Network::new(2);
-    let mut checker = Checker::new(100 * MILLI, false);
+    let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
     if committed {
         let state = handover_state(4, 0, 1);
         checker.sent(0, 0, Destination::All, &Packet::State { committed: true, state });
@@ -142,7 +142,7 @@ fn a_planned_handover_excuses_both_ends_for_a_moment() {
 
 #[test]
 fn one_epoch_with_two_values_is_seen() {
-    let mut checker = Checker::new(100 * MILLI, false);
+    let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
     for to in [1, 1, 0] {
         let state = handover_state(4, 0, to);
         checker.sent(0, 0, Destination::All, &Packet::State { committed: true, state });
@@ -171,7 +171,8 @@ fn the_judge_asks_for_the_look_to_be_honest() {
             stopping += 1;
             assert!(plan.weather[1].loss <= 50 && plan.weather[1].delay == 0);
         }
-        assert!(matches!(plan.config.cluster.quorum, Quorum::Majority | Quorum::Auto | Quorum::None));
+        let asks = matches!(plan.config.cluster.quorum, Quorum::Arbiter);
+        assert!(!asks || !plan.config.cluster.arbiter.is_empty());
     }
     assert!(stopping > 50, "{stopping}");
 }

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 11] = [
+const ALL: [Planted; 13] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -23,6 +23,8 @@ const ALL: [Planted; 11] = [
     Planted::AbortWithoutWaiting,
     Planted::KeepWithoutLease,
     Planted::GrantWhileRevoking,
+    Planted::MinorityWithoutArbiter,
+    Planted::MinorityLooksShortly,
 ];
 
 /// Drill and seeds that catch each mistake.
@@ -38,6 +40,8 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::AbortWithoutWaiting, Drill::Moves, &[174, 667, 736]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[279, 323, 471]),
+    (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
+    (Planted::MinorityLooksShortly, Drill::Arbiter, &[11, 111, 139]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.
@@ -52,13 +56,14 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::HandoverWithoutUntil | Planted::AbortWithoutWaiting => &[Drill::Moves],
         Planted::OrderByVersionAlone => &[Drill::Amnesia, Drill::Moves],
         Planted::LookNotLatched => &[Drill::Stopped],
+        Planted::MinorityWithoutArbiter | Planted::MinorityLooksShortly => &[Drill::Arbiter],
     }
 }
 
 fn hunt(drill: Drill, seed: u64) -> Scenario {
     Scenario {
         seed,
-        nodes: 3 + (seed % 4) as usize,
+        nodes: if drill == Drill::Arbiter { 2 } else { 3 } + (seed % 4) as usize,
         duration: 30 * SECOND,
         kind: Kind::Drill(drill),
         garbage: false,

@@ -48,6 +48,17 @@ fn drills_break_no_promise() {
     }
 }
 
+/// Q2: the arbiter now on this side of a cut, now on that; two nodes first of all.
+#[test]
+fn arbiters_break_no_promise() {
+    for seed in 0..24 {
+        let nodes = 2 + (seed % 4) as usize;
+        kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 30 * SECOND, ..storm(seed, nodes) });
+    }
+    // Alone a second time in the lineage that it had begun alone, it took at once.
+    kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 40 * SECOND, ..storm(32, 2) });
+}
+
 #[test]
 fn a_fifth_of_one_lan_lost_moves_nothing() {
     for (seed, role) in [(1, LinkRole::Internal), (2, LinkRole::External), (3, LinkRole::Internal)] {

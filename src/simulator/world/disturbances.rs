@@ -35,6 +35,7 @@ impl World {
             Class::Isolation => self.isolation(),
             Class::Move => self.move_typed(),
             Class::Amnesia => self.amnesia(),
+            Class::Arbiter => self.arbiter_fails(),
         }
         let after = pause_before(every, &mut self.random);
         self.schedule(after, Event::Fault { class, every });
@@ -133,9 +134,24 @@ impl World {
         self.fault_told(0, &format!("{roles:?} split into {groups:?}"));
         for role in roles {
             self.network.split(role, &groups);
+            if role == LinkRole::External && self.has_arbiter() && self.network.arbiter.is_some() {
+                // On either side, or alone: the gateway's own cable.
+                self.network.arbiter = Some(self.random.below(parts + 1) as u8);
+            }
             self.schedule(lasts, Event::Mend(Mend::Whole(role)));
         }
         self.judge_all();
+    }
+
+    fn has_arbiter(&self) -> bool {
+        !self.config.cluster.arbiter.is_empty()
+    }
+
+    fn arbiter_fails(&mut self) {
+        self.fault_told(0, "the arbiter is off");
+        self.network.arbiter = None;
+        let lasts = self.lasts();
+        self.schedule(lasts, Event::Mend(Mend::Arbiter));
     }
 
     fn port_cut(&mut self) {
@@ -170,10 +186,10 @@ impl World {
             return;
         }
         // Where half may serve alone, the look is the only guard, and it must not be blinded.
-        let external = !self.checker.alone && self.random.chance(400);
+        let external = !self.checker.minorities.any() && self.random.chance(400);
         let role = if external { LinkRole::External } else { LinkRole::Internal };
         let both = self.random.chance(600);
-        let both_lans = !self.checker.alone && self.random.chance(300);
+        let both_lans = !self.checker.minorities.any() && self.random.chance(300);
         self.fault_told(
             one,
             &format!("{role} to n{} cut, both ways {both}, both LANs {both_lans}", other + 1),
@@ -250,6 +266,9 @@ impl World {
                 self.fault_told(0, &format!("{role} whole again"));
                 let groups = vec![0; self.hosts.len()];
                 self.network.split(role, &groups);
+                if role == LinkRole::External && self.network.arbiter.is_some() {
+                    self.network.arbiter = Some(0);
+                }
                 self.judge_all();
             }
             Mend::Port(role, node) => {
@@ -262,6 +281,10 @@ impl World {
                 self.fault_told(one, &format!("{role} to n{} good again", other + 1));
                 self.network.cut_pair(role, one, other, false);
                 self.network.cut_pair(role, other, one, false);
+            }
+            Mend::Arbiter => {
+                self.fault_told(0, "the arbiter is back");
+                self.network.arbiter = Some(0);
             }
             Mend::Isolation(role, groups) => {
                 self.fault_told(0, &format!("{role} isolation over"));

@@ -40,6 +40,8 @@ pub enum Event {
     Asked { node: usize, by: usize, service: ServiceId },
     /// An ARP answer or announcement arrives.
     Claimed { node: usize, by: usize, service: ServiceId },
+    /// The arbiter's answer arrives.
+    ArbiterAnswers { node: usize, life: u32 },
     /// A link's carrier changes, or a send failed on it.
     Carrier { node: usize, life: u32, role: LinkRole, up: bool },
     /// A send failed for want of carrier.
@@ -67,6 +69,8 @@ pub enum Mend {
     Whole(LinkRole),
     /// This port is good again.
     Port(LinkRole, usize),
+    /// The arbiter is back, and reached by all.
+    Arbiter,
     /// This pair hears each other again.
     Pair(LinkRole, usize, usize),
     /// These groups hear each other again.

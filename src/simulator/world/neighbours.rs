@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::controller::Input;
 use crate::simulator::clock::{Nanos, SECOND};
+use crate::simulator::plan::ARBITER;
 use crate::vocabulary::{LinkRole, ServiceId};
 
 /// Who probed an address so lately is interested in who announces it.
@@ -47,6 +48,25 @@ impl World {
         if has || looked {
             let mac = [2, 0xd1, 0xe4, 0, 0, by as u8 + 1];
             self.feed(node, Input::Claimed { service, mac });
+        }
+    }
+
+    /// Q2: there and back, with the LAN's ills both times.
+    pub(super) fn ask_arbiter(&mut self, node: usize) {
+        if !self.network.has_arbiter(node) {
+            return;
+        }
+        let life = self.hosts[node].life;
+        for there in self.network.copies(LinkRole::External, &mut self.random).into_iter().flatten() {
+            for back in self.network.copies(LinkRole::External, &mut self.random).into_iter().flatten() {
+                self.schedule(there + back, Event::ArbiterAnswers { node, life });
+            }
+        }
+    }
+
+    pub(super) fn arbiter_answers(&mut self, node: usize, life: u32) {
+        if self.network.has_arbiter(node) {
+            self.input(node, life, Input::ArbiterAnswered { arbiter: ARBITER });
         }
     }
 

@@ -38,7 +38,8 @@ fn lab() -> Lab {
     let (driver, told) = mailbox(64).expect("descriptors");
     let card = Card::open("eth0").expect("descriptors");
     let device = "eth0".to_owned();
-    let faker = Faker { card, device, mailbox: box_of_orders, driver, published: published.clone() };
+    let me = NodeId::of(Ipv4Addr::new(192, 168, 10, 1));
+    let faker = Faker { me, card, device, mailbox: box_of_orders, driver, published: published.clone() };
     let thread = std::thread::spawn(|| faker.run());
     Lab { orders, told, published, thread }
 }
