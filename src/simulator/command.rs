@@ -17,7 +17,7 @@ usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes 
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
-       diehard simulate --model lease|handover|all [--planted MISTAKE]
+       diehard simulate --model lease|agreement|handover|all [--planted MISTAKE]
 Without --nodes each run has 2 to 9. Exit 0: no promise broken; 1: one was; 2: usage.
 ";
 

@@ -8,8 +8,10 @@
 //! | model | rules | what is left out |
 //! | --- | --- | --- |
 //! | `lease` | L, E, S2: root, grants, promises, elections, E4, E5, reassignments | handovers, the look, changes of the membership |
+//! | `agreement` | S, E2, E3: one value, no commit lost, while the membership changes | time: leases and promises only forbid |
 //! | `handover` | H: prepare, offer, take, abort, deaths of both ends and of the controller | how commits come about (one step here) |
 
+mod agreement;
 mod explore;
 mod handover;
 mod lease;
@@ -17,6 +19,7 @@ mod lease;
 #[cfg(test)]
 mod tests;
 
+use agreement::Agreement;
 use explore::{Findings, explore};
 use handover::Handover;
 use lease::{Bounds, Lease};
@@ -74,6 +77,20 @@ pub fn explorations(model: &str, planted: Option<&str>) -> Result<Vec<Exploratio
             add("lease", format!("{bounds:?}"), Box::new(move || explore(&rules, MOST)));
         }
     }
+    if model == "agreement" || model == "all" {
+        for mistake in agreement::Mistake::ALL {
+            let name = format!("{mistake:?}");
+            if planted == Some(name.as_str()) {
+                let rules = Agreement { bounds: mistake.bounds(), mistake: Some(mistake) };
+                add("agreement", name.clone(), Box::new(move || explore(&rules, MOST)));
+            }
+            known.push(name);
+        }
+        for bounds in wide_agreements().into_iter().filter(|_| planted.is_none()) {
+            let rules = Agreement { bounds, mistake: None };
+            add("agreement", format!("{bounds:?}"), Box::new(move || explore(&rules, MOST)));
+        }
+    }
     if model == "handover" || model == "all" {
         for mistake in handover::Mistake::ALL {
             let name = format!("{mistake:?}");
@@ -91,7 +108,7 @@ pub fn explorations(model: &str, planted: Option<&str>) -> Result<Vec<Exploratio
         }
     }
     match (known.is_empty(), found.is_empty()) {
-        (true, _) => Err(format!("no model {model:?}: lease, handover, all")),
+        (true, _) => Err(format!("no model {model:?}: lease, agreement, handover, all")),
         (false, true) => Err(format!("no such mistake; known are {}", known.join(", "))),
         _ => Ok(found),
     }
@@ -109,4 +126,10 @@ fn wide_bounds() -> Vec<Bounds> {
         Bounds { promise: 3, ..usual },
     ];
     each_clock.chain(more).collect()
+}
+
+/// The same for the agreement.
+fn wide_agreements() -> Vec<agreement::Bounds> {
+    let usual = agreement::Bounds { restarts: 1, ..agreement::USUAL };
+    vec![usual, agreement::Bounds { changes: 3, ..usual }]
 }

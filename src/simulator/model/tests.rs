@@ -1,10 +1,11 @@
 //! The rules hold in everything that the models reach; each broken rule is missed; and what should be
 //! possible is.
 
+use super::agreement::{self, Agreement};
 use super::explore::{Findings, Model, Steps, explore};
 use super::handover::{self, Handover};
 use super::lease::{self, Bounds, Lease, USUAL};
-use super::{explorations, wide_bounds};
+use super::{explorations, wide_agreements, wide_bounds};
 
 /// More than any of these has.
 const MOST: usize = 8_000_000;
@@ -38,6 +39,21 @@ fn every_broken_rule_about_leases_is_missed() {
 }
 
 #[test]
+fn no_commit_is_lost_while_the_membership_changes() {
+    let found = explore(&Agreement { bounds: wide_agreements()[0], mistake: None }, MOST);
+    whole(&found);
+    assert_eq!(found.missed, [""; 0]);
+}
+
+#[test]
+fn every_broken_rule_about_agreement_is_missed() {
+    for mistake in agreement::Mistake::ALL {
+        let found = explore(&Agreement { bounds: mistake.bounds(), mistake: Some(mistake) }, MOST);
+        assert!(found.broken.is_some(), "{mistake:?} does no harm in {} states", found.states);
+    }
+}
+
+#[test]
 fn handovers_keep_to_their_two_ends_and_their_time() {
     let found = explore(&Handover { versions: 3, wrong_clock: 0, mistake: None }, MOST);
     whole(&found);
@@ -58,6 +74,9 @@ fn every_broken_rule_about_handovers_is_missed() {
 fn wider_bounds() {
     for bounds in wide_bounds() {
         whole(&explore(&Lease { bounds, mistake: None }, super::MOST));
+    }
+    for bounds in wide_agreements() {
+        whole(&explore(&Agreement { bounds, mistake: None }, super::MOST));
     }
     for wrong_clock in 0..3 {
         whole(&explore(&Handover { versions: 4, wrong_clock, mistake: None }, super::MOST));
