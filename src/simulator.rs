@@ -61,6 +61,7 @@ mod clock;
 mod command;
 mod experiment;
 mod host;
+mod model;
 mod network;
 mod plan;
 mod random;

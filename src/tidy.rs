@@ -67,6 +67,8 @@ const BOUNDARIES: &[Boundary] = &[
         foreign: Some(&[]),
         never: &[REAL_TIME, CHANCE],
     },
+    // An independent check: an error that it shared with the controller, it could not see.
+    Boundary { module: "simulator/model", ours: &[], foreign: Some(&[]), never: &[WORLD, CHANCE] },
     // What a person starts: it runs many worlds in parallel, in real time, from outside of them.
     Boundary {
         module: "simulator/command",

@@ -2,6 +2,7 @@
 
 use super::clock::{MILLI, Nanos, SECOND};
 use super::experiment::{Deaths, Victims, deaths};
+use super::model;
 use super::plan::Drill;
 use super::run::{CURRENT, Kind, Outcome, Scenario, run};
 use crate::config::ProbeInterval;
@@ -16,6 +17,7 @@ usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes 
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
+       diehard simulate --model lease|agreement|handover|all [--planted MISTAKE]
 Without --nodes each run has 2 to 9. Exit 0: no promise broken; 1: one was; 2: usage.
 ";
 
@@ -34,6 +36,9 @@ struct Options {
     victims: Victims,
     loss: u64,
     probe: ProbeInterval,
+    /// The models instead of runs, and the mistake that is planted in them.
+    model: Option<String>,
+    planted: Option<String>,
 }
 
 /// Runs what the arguments say and returns the exit code.
@@ -45,6 +50,9 @@ pub fn command(arguments: &[String]) -> i32 {
             return 2;
         }
     };
+    if let Some(model) = &options.model {
+        return explorations(model, options.planted.as_deref());
+    }
     println!("seed {}", options.seed);
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -67,6 +75,8 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         victims: Victims::Any,
         loss: 0,
         probe: ProbeInterval::Eighth,
+        model: None,
+        planted: None,
     };
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
@@ -98,6 +108,8 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--drill", "amnesia") => options.kind = Kind::Drill(Drill::Amnesia),
         ("--drill", "stopped") => options.kind = Kind::Drill(Drill::Stopped),
         ("--drill", "arbiter") => options.kind = Kind::Drill(Drill::Arbiter),
+        ("--model", _) => options.model = Some(value.to_string()),
+        ("--planted", _) => options.planted = Some(value.to_string()),
         ("--experiment", "power-cut") => options.experiment = true,
         ("--victims", "any") => options.victims = Victims::Any,
         ("--victims", "plain") => options.victims = Victims::Plain,
@@ -135,6 +147,26 @@ pub(super) fn spread(count: u64, work: impl Fn(u64) -> bool + Sync) {
             });
         }
     });
+}
+
+fn explorations(model: &str, planted: Option<&str>) -> i32 {
+    let all = match model::explorations(model, planted) {
+        Ok(all) => all,
+        Err(error) => {
+            eprint!("diehard simulate: {error}\n{USAGE}");
+            return 2;
+        }
+    };
+    let begin = wall();
+    let broken = AtomicBool::new(false);
+    spread(all.len() as u64, |number| {
+        let (text, fine) = all[number as usize].tell();
+        print!("{text}");
+        broken.fetch_or(!fine, Ordering::Relaxed);
+        true
+    });
+    println!("{:.1} s", wall().saturating_sub(begin).as_secs_f64());
+    i32::from(broken.load(Ordering::Relaxed))
 }
 
 fn runs(options: &Options) -> i32 {
