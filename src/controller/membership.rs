@@ -118,8 +118,10 @@ impl Controller {
             if self.is_member() && member.is_some_and(|member| member.incarnation == header.incarnation) {
                 return self.offer_state(now, from, None);
             }
-            if let Some(peer) = self.peers.get_mut(&from) {
-                peer.boot = Some((now, boot));
+            let news = self.peers.get_mut(&from).is_some_and(|peer| peer.boot.replace((now, boot)).is_none());
+            if news {
+                // It has cleared what its last life left before it said a word.
+                self.look_anew(now, from);
             }
             self.dirty = true;
         }

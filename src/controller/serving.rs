@@ -17,6 +17,7 @@ mod look;
 mod scripts;
 
 use conflict::Rival;
+use look::Look;
 
 /// One service on this node.
 #[derive(Debug, Clone, Default)]
@@ -62,41 +63,6 @@ enum Script {
     Starting(u64),
     Started,
     Stopping(u64),
-}
-
-/// F1: is somebody outside answering for the address?
-#[derive(Debug, Clone, Copy)]
-pub(in crate::controller) struct Look {
-    since: Instant,
-    /// The present holder said goodbye: three quick probes suffice.
-    quick: bool,
-    /// Somebody answered an earlier look: they do not.
-    thorough: bool,
-    sent: u32,
-    last: Instant,
-    next: Instant,
-    /// Of the last 16 probes, which were answered (bit 0: the newest).
-    answered: u16,
-    /// Latched: one answer, ever, blocks at least until then.
-    blocked_until: Option<Instant>,
-    /// People know that it is blocked.
-    told: bool,
-}
-
-impl Look {
-    fn begin(now: Instant, quick: bool) -> Self {
-        Look {
-            since: now,
-            quick,
-            thorough: false,
-            sent: 0,
-            last: now,
-            next: now,
-            answered: 0,
-            blocked_until: None,
-            told: false,
-        }
-    }
 }
 
 /// H2, this node's side as the old holder.

@@ -2,6 +2,49 @@
 
 use super::*;
 
+/// F1: is somebody outside answering for the address?
+#[derive(Debug, Clone, Copy)]
+pub(in crate::controller) struct Look {
+    pub(super) since: Instant,
+    /// The present holder said goodbye: three quick probes suffice.
+    pub(super) quick: bool,
+    /// Somebody answered an earlier look: they do not.
+    pub(super) thorough: bool,
+    pub(super) sent: u32,
+    pub(super) last: Instant,
+    pub(super) next: Instant,
+    /// Of the last 16 probes, which were answered (bit 0: the newest).
+    pub(super) answered: u16,
+    /// Latched: one answer, ever, blocks at least until then.
+    pub(super) blocked_until: Option<Instant>,
+    /// People know that it is blocked.
+    pub(super) told: bool,
+}
+
+impl Look {
+    /// The holder has let go: three probes suffice, unless somebody answered before.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        if !self.quick && !self.thorough && self.blocked_until.is_none() {
+            self.quick = true;
+            self.next = self.next.min(now + QUICK);
+        }
+    }
+
+    pub(super) fn begin(now: Instant, quick: bool) -> Self {
+        Look {
+            since: now,
+            quick,
+            thorough: false,
+            sent: 0,
+            last: now,
+            next: now,
+            answered: 0,
+            blocked_until: None,
+            told: false,
+        }
+    }
+}
+
 impl Controller {
     pub(in crate::controller) fn look_patience(&self, look: &Look) -> Duration {
         if look.quick { QUICK } else { self.timing.p / 2 }
@@ -132,22 +175,23 @@ impl Controller {
             return;
         }
         match &mut local.look {
-            Some(look) => look.quick |= quick && !look.thorough,
+            Some(look) if quick => look.hasten(now),
+            Some(_) => {}
             None => local.look = Some(Look::begin(now, quick)),
         }
         self.tick_look(now, id);
     }
 
-    /// J2: a holder has let go, by its own word or its guardian's, perhaps after the state gave its services to this
-    /// node. Whoever has answered for their addresses so far was its kernel, as a rule: the latch need not
+    /// A holder has let go, by its own word or its guardian's (J2) or by a new life's first word (J1), perhaps after
+    /// the state gave its services to this node. Whoever has answered for their addresses so far was its kernel, as a rule: the latch need not
     /// wait for that any more. In case it was somebody else, the look is a whole one.
     pub(in crate::controller) fn look_anew(&mut self, now: Instant, holder: NodeId) {
         let state = self.committed.as_ref();
         for (&id, local) in &mut self.services {
             let named = state.and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-            let latched = local.look.is_some_and(|look| look.blocked_until.is_some());
-            if latched && (named == Some(holder) || local.from == Some(holder)) {
-                local.look = Some(Look { thorough: true, ..Look::begin(now, false) });
+            let Some(look) = &mut local.look else { continue };
+            if look.blocked_until.is_some() && (named == Some(holder) || local.from == Some(holder)) {
+                *look = Look { thorough: true, ..Look::begin(now, false) };
             }
         }
     }
@@ -193,7 +237,8 @@ impl Controller {
             .collect();
         for id in ids {
             if self.may_come_here(id) {
-                self.look(now, id, false);
+                let quick = self.holder_left(id);
+                self.look(now, id, quick);
             }
         }
     }

@@ -200,6 +200,21 @@ fn j2_a_goodbye_ends_a_latched_look_once() {
     assert!(after >= P && after < P * 8, "a whole look, and no more: {after:?}");
 }
 
+/// Killed with its guardian, and started again before its kernel dropped the address.
+#[test]
+fn j1_the_first_word_of_a_new_life_ends_a_latched_look() {
+    let mut bench = Bench::formed(3);
+    bench.kill(2);
+    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.run(600);
+    assert!(bench.holders(service(2)).is_empty(), "latched");
+    bench.answer_for(service(2), Duration::ZERO);
+    bench.start(2);
+    let started = bench.now;
+    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+    assert!(bench.now.since(started) >= P, "a whole look: {:?}", bench.now.since(started));
+}
+
 /// It was not the old holder who answers: a goodbye said again is no new look.
 #[test]
 fn j2_a_goodbye_said_again_does_not_roll_the_dice_again() {

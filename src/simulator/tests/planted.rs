@@ -30,14 +30,14 @@ const ALL: [Planted; 13] = [
 /// Drill and seeds that catch each mistake.
 const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::NoWaitForLeases, Drill::Isolation, &[1, 2, 3]),
-    (Planted::NoPromise, Drill::Isolation, &[6, 7, 9]),
-    (Planted::NoWaitAfterWinning, Drill::Isolation, &[2, 6, 8]),
+    (Planted::NoPromise, Drill::Isolation, &[2, 13, 18]),
+    (Planted::NoWaitAfterWinning, Drill::Isolation, &[3, 22, 38]),
     (Planted::LeaseFromReceipt, Drill::Isolation, &[1, 2, 5]),
-    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[76, 647]),
+    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[215, 599, 1123]),
     (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 3, 7]),
     (Planted::LookNotLatched, Drill::Stopped, &[0, 1, 2]),
     (Planted::HandoverWithoutUntil, Drill::Moves, &[0, 2, 3]),
-    (Planted::AbortWithoutWaiting, Drill::Moves, &[174, 667, 736]),
+    (Planted::AbortWithoutWaiting, Drill::Moves, &[227, 345, 347]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[279, 323, 471]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
