@@ -121,7 +121,7 @@ const HAND_OVER_STEP: Duration = Duration::from_millis(2);
 /// Probes after a goodbye.
 const QUICK: Duration = Duration::from_millis(1);
 /// The kernel's own timer runs out up to this much later than told.
-const KERNEL_GRACE: Duration = Duration::from_millis(100);
+const KERNEL_GRACE: Duration = Duration::from_millis(300);
 
 impl Local {
     /// Started for a planned move, or in need of no start.

@@ -20,7 +20,7 @@ const MEETING: Nanos = 500 * MILLI;
 /// A take or a handover that was under way when the LANs healed is over by then: one look of 8 probes.
 const UNDER_WAY: Nanos = 100 * MILLI;
 /// A stopped process cannot keep its part of a handover: its kernel does, after `valid_lft`.
-const KERNEL: Nanos = 2_100 * MILLI;
+const KERNEL: Nanos = 2_400 * MILLI;
 /// A proposal that counts the acknowledgement of a process that has ended since is committed or given up
 /// by then.
 const FORGOTTEN: Nanos = 2_000 * MILLI;

@@ -36,12 +36,12 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[215, 599, 1123]),
     (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 3, 7]),
     (Planted::LookNotLatched, Drill::Stopped, &[0, 1, 2]),
-    (Planted::HandoverWithoutUntil, Drill::Moves, &[0, 2, 3]),
+    (Planted::HandoverWithoutUntil, Drill::Moves, &[12, 13, 25]),
     (Planted::AbortWithoutWaiting, Drill::Moves, &[227, 345, 347]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[279, 323, 471]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
-    (Planted::MinorityLooksShortly, Drill::Arbiter, &[11, 111, 139]),
+    (Planted::MinorityLooksShortly, Drill::Arbiter, &[35, 363, 661]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.

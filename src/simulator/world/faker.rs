@@ -182,7 +182,9 @@ impl World {
         let mut ends: Vec<Nanos> = self.hosts[node].aliases.iter().map(|alias| alias.ends).collect();
         ends.dedup();
         for end in ends {
-            self.schedule_at(end, Event::KernelDrops { node });
+            // Linux is late by up to a step of its timer wheel.
+            let late = self.random.below(270 * MILLI);
+            self.schedule_at(end + late, Event::KernelDrops { node });
         }
     }
 

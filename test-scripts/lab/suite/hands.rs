@@ -341,8 +341,9 @@ fn service(stage: &Stage, index: usize, name: &str) -> Outcome<Value> {
 
 /// The processes of the daemon in that namespace.
 fn daemons(namespace: &str) -> Vec<i32> {
+    // The guardian and its worker, `diehardd-worker`.
     let is_ours = |pid: &i32| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "diehardd")
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("diehardd"))
     };
     processes(namespace).into_iter().filter(is_ours).collect()
 }
