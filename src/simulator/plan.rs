@@ -334,6 +334,7 @@ fn cluster() -> Cluster {
         arp_refresh: Duration::from_secs(60),
         on_conflict: OnConflict::Wait,
         force_interval: false,
+        allow_reboot: false,
     }
 }
 
