@@ -248,6 +248,10 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Reloaded => json!({"event": "reloaded"}),
         Event::Leaving => json!({"event": "leaving"}),
     };
+    object(fields)
+}
+
+fn object(fields: Value) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         other => unreachable!("{other} is no object"),
