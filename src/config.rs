@@ -23,7 +23,7 @@ mod types;
 mod values;
 pub use error::Problem;
 pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_SERVICES, Parsed, parse};
-pub use print::{digest, print};
+pub use print::{digest, print, step};
 pub use types::*;
 
 #[cfg(test)]

@@ -14,6 +14,8 @@
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
 pub mod arguments;
+pub mod check_words;
+pub mod checks;
 pub mod cli;
 pub mod client;
 pub mod event_words;

@@ -4,6 +4,7 @@ pub mod control;
 pub mod controller;
 pub mod daemon;
 pub mod os;
+pub mod recovery;
 pub mod simulator;
 pub mod threads;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use std::thread::{Builder, JoinHandle};
 
 pub mod arp_listener;
 pub mod broadcast_listener;
+pub mod checks;
 pub mod driver;
 pub mod faker;
 pub mod hello_receiver;

@@ -59,6 +59,12 @@ const BOUNDARIES: &[Boundary] = &[
         foreign: Some(&[]),
         never: &[WORLD, CHANCE],
     },
+    Boundary {
+        module: "recovery",
+        ours: &["vocabulary", "config"],
+        foreign: Some(&[]),
+        never: &[WORLD, CHANCE],
+    },
     // The words of all modules are no module: os says times in them.
     Boundary { module: "os", ours: &["vocabulary"], foreign: Some(&["libc", "nix"]), never: &[] },
     Boundary {
@@ -78,7 +84,7 @@ const BOUNDARIES: &[Boundary] = &[
     },
     Boundary {
         module: "threads",
-        ours: &["vocabulary", "config", "controller", "wire", "os", "control"],
+        ours: &["vocabulary", "config", "controller", "wire", "os", "control", "recovery"],
         foreign: None,
         never: &[],
     },

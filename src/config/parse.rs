@@ -212,6 +212,7 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         arp_refresh: fields.or("arp_refresh", ms(60_000), duration_or_zero(SECOND, HOUR)),
         on_conflict: fields.or("on_conflict", OnConflict::Wait, word(values::ON_CONFLICT)),
         force_interval: fields.or("force_interval", false, word(values::YES_NO)),
+        allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })

@@ -71,6 +71,7 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("arp_refresh", written(cluster.arp_refresh));
     out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
+    out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {
@@ -103,7 +104,8 @@ fn check(out: &mut Printer, check: &Check, config: &Config) {
     out.key("policy", list(&policy));
 }
 
-fn step(step: &PolicyStep) -> String {
+/// A step of a policy as the file has it.
+pub fn step(step: &PolicyStep) -> String {
     match step {
         PolicyStep::Restart { times, window } => format!("restart:{times}/{}", written(*window)),
         PolicyStep::Alert | PolicyStep::Move | PolicyStep::Standby | PolicyStep::Reboot => {

@@ -303,6 +303,12 @@ fn checks(draft: &Draft, report: &mut Report) {
             );
             report.problem(&timeout.place, message);
         }
+        let may_reboot = draft.cluster.as_ref().is_none_or(|cluster| cluster.allow_reboot);
+        if check.policy.value.contains(&PolicyStep::Reboot) && !may_reboot {
+            let message =
+                "`reboot` restarts the whole machine: expected `allow_reboot = yes` in [cluster] with it";
+            report.problem(&check.policy.place, message);
+        }
         let Some(scope) = &check.service else { continue };
         let restarts = check.policy.value.iter().any(|step| matches!(step, PolicyStep::Restart { .. }));
         if scope.value == "node" {

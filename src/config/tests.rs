@@ -50,6 +50,7 @@ fn defaults_are_those_that_the_types_document() {
         arp_refresh: Duration::from_secs(60),
         on_conflict: OnConflict::Wait,
         force_interval: false,
+        allow_reboot: false,
     };
     assert_eq!(config.cluster, expected);
     let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, 1), prefix: 24 };
@@ -195,6 +196,7 @@ valid_lft      = 2s
 arp_refresh    = 1min
 on_conflict    = wait
 force_interval = no
+allow_reboot   = no
 
 [node web1]
 priority       = 1
@@ -216,7 +218,7 @@ fn digest_is_stable_and_sees_every_difference() {
     let config = parsed(&with("", "")).config;
     assert_eq!(print(&config), SMALLEST);
     // Computed elsewhere: nodes of different builds must agree on it.
-    assert_eq!(digest(&config), 0x4c96_d65c_f603_f2ca);
+    assert_eq!(digest(&config), 0x0666_4f55_61d0_e6d9);
     let other = parsed(&with("arp_refresh = 61s", "")).config;
     assert_ne!(digest(&config), digest(&other));
     let same = parsed(&with("arp_refresh = 1min ; the default", "")).config;

@@ -66,6 +66,7 @@ impl Kind {
                 "arp_refresh",
                 "on_conflict",
                 "force_interval",
+                "allow_reboot",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],
             Kind::Service => &["home", "address", "weight", "start", "stop", "route"],

@@ -1,7 +1,7 @@
 //! A configuration that is right by construction: only `parse` makes one.
 
 use crate::vocabulary::{NodeId, ServiceId};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Cluster {
     pub on_conflict: OnConflict,
     /// Run with a hello interval that this machine cannot keep safely (L8); default no.
     pub force_interval: bool,
+    /// A check's policy may restart the machine; default no.
+    pub allow_reboot: bool,
 }
 
 /// `probe_interval`
@@ -224,7 +226,37 @@ pub enum PolicyStep {
     Reboot,
 }
 
+impl Check {
+    /// The address that it asks, where its target names one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.kind {
+            CheckKind::Http => {
+                let rest = self.target.strip_prefix("http://")?;
+                let host = rest.split(['/', '?', '#']).next()?;
+                if let Some(inner) = host.strip_prefix('[') {
+                    return inner.split(']').next()?.parse().ok();
+                }
+                host.split(':').next()?.parse().ok()
+            }
+            CheckKind::Tcp => self.target.parse::<SocketAddr>().ok().map(|target| target.ip()),
+            _ => None,
+        }
+    }
+}
+
 impl Config {
+    /// Can it be well only where its service is held? It asks the service's own address; or it looks at a server
+    /// that the service's `start` command starts, which runs nowhere else. All other checks run on every node,
+    /// so that a node is known to be fit before it is chosen.
+    pub fn runs_only_where_held(&self, check: &Check) -> bool {
+        let CheckScope::Service(id) = check.scope else { return false };
+        let Some(service) = self.service(id) else { return false };
+        let own = |address| service.addresses.iter().any(|it| it.address == address);
+        let server =
+            matches!(check.kind, CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script);
+        check.address().is_some_and(own) || (server && service.start.is_some())
+    }
+
     /// The node with this identity.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)

@@ -63,6 +63,8 @@ pub enum Command {
     Nodes,
     /// Show the services and who holds them
     Services,
+    /// Show the checks of this node: how they stand, and why
+    Checks,
     /// Show what happened lately
     Events {
         /// Go on showing what happens, until interrupted

@@ -102,6 +102,7 @@ impl Session<'_> {
             Command::Status => self.show(json_text, table::status_text),
             Command::Nodes => self.show(|status| json_text(&status.nodes), table::nodes_text),
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
+            Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
             Command::Events { follow, since, limit } => self.events(*follow, since.as_deref(), *limit),
             Command::Move { service, node, wait } => self.move_service(service, node, *wait),
             Command::Failback { service, wait } => self.failback(service, *wait),

@@ -64,6 +64,7 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         | Event::RivalGone { .. }
         | Event::Tampered { .. }
         | Event::GaveUp { .. }
+        | Event::CheckSuspected { .. }
         | Event::StartFailed { .. } => service_trouble(event, config),
         Event::LeaseLost
         | Event::LeaseGained { .. }
@@ -122,6 +123,11 @@ fn service_trouble(event: &Event, config: &Config) -> String {
             let name = service_name(config, *service);
             format!("{name} is given up, another node shall have it: {what} ({times} times within a minute)")
         }
+        Event::CheckSuspected { service, nodes } => format!(
+            "ALERT: checks of {} fail on {nodes} nodes at once: they are suspected, or what stands behind them; \
+             nothing is moved",
+            service_name(config, *service)
+        ),
         Event::StartFailed { service } => {
             format!(
                 "{} could not be started here: another node shall have it",
@@ -226,6 +232,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         | Event::RivalGone { .. }
         | Event::Tampered { .. }
         | Event::GaveUp { .. }
+        | Event::CheckSuspected { .. }
         | Event::StartFailed { .. } => service_trouble_fields(event, config),
         Event::LeaseLost => json!({"event": "lease-lost"}),
         Event::LeaseGained { epoch } => json!({"event": "lease-gained", "epoch": epoch.to_string()}),
@@ -241,6 +248,10 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Reloaded => json!({"event": "reloaded"}),
         Event::Leaving => json!({"event": "leaving"}),
     };
+    object(fields)
+}
+
+fn object(fields: Value) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         other => unreachable!("{other} is no object"),
@@ -277,6 +288,9 @@ fn service_trouble_fields(event: &Event, config: &Config) -> Value {
         Event::GaveUp { service: it, how, times } => json!({
             "event": "gave-up", "service": service(*it), "how": tampering_word(*how), "times": times
         }),
+        Event::CheckSuspected { service: it, nodes } => {
+            json!({"event": "check-suspected", "service": service(*it), "nodes": nodes})
+        }
         Event::StartFailed { service: it } => json!({"event": "start-failed", "service": service(*it)}),
         other => unreachable!("{other:?} is no trouble of a service"),
     }
@@ -334,6 +348,7 @@ pub fn because(why: Why) -> &'static str {
         Why::Leaving => "the node is leaving",
         Why::StartFailed => "it could not be started",
         Why::Tampered => "its holder cannot keep its addresses: others take them away there",
+        Why::CheckFailed => "its check fails there",
         Why::TimedOut => "it took too long",
         Why::ExternalLink => "the external link does not work",
         Why::ColdStart => "the cluster starts",
@@ -361,6 +376,7 @@ fn word(why: Why) -> &'static str {
         Why::Leaving => "leaving",
         Why::StartFailed => "start-failed",
         Why::Tampered => "tampered",
+        Why::CheckFailed => "check-failed",
         Why::TimedOut => "timed-out",
         Why::ExternalLink => "external-link",
         Why::ColdStart => "cold-start",

@@ -79,6 +79,7 @@ impl Rehearsal {
             ask: Box::new(move |request| asking.try_send(request).is_ok()),
             config: Arc::new(RwLock::new(Arc::new(samples::config()))),
             events: events.clone(),
+            checks: Arc::default(),
         };
         let server =
             Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");

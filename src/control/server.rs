@@ -8,6 +8,7 @@
 //!     ask: Box::new(move |request| { asking.try_send(request).is_ok() && wake_the_driver() }),
 //!     config: config.clone(),          // Arc<RwLock<Arc<Config>>>: the driver replaces it on reload
 //!     events: events.clone(),
+//!     checks: board.clone(),
 //! })?;
 //! …
 //! server.stop();                       // removes the socket, joins every thread
@@ -22,6 +23,7 @@
 //!
 //! No thread here is on the heartbeat's path: all of them are ordinary ones that may wait.
 
+use super::checks::Board;
 use super::events::EventLog;
 use super::protocol;
 use crate::config::Config;
@@ -69,6 +71,8 @@ pub struct Desk {
     pub config: Arc<RwLock<Arc<Config>>>,
     /// What happened.
     pub events: Arc<EventLog>,
+    /// How the checks stand.
+    pub checks: Arc<Board>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

@@ -1,10 +1,14 @@
 //! The object of `diehard status --json` (its field names are an interface). PURE: a function of the
 //! controller's view and the configuration; the daemon builds it, `diehard` prints it.
 
+use super::checks::Line;
+use super::events::rfc3339;
 use crate::config::{CheckKind, CheckScope, Config};
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
+use crate::recovery::Standing;
 use crate::vocabulary::{LinkRole, NodeId, ServiceId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod notes;
@@ -75,6 +79,8 @@ pub struct NodeStatus {
     pub lateness_ms: Option<f64>,
     /// Datagrams that it threw away since its start.
     pub rejected: Option<u64>,
+    /// What is looked at of the node itself; told of the answering node alone.
+    pub checks: Vec<CheckView>,
 }
 
 /// One card of a node.
@@ -120,7 +126,7 @@ pub struct ServiceStatus {
     pub note: Option<String>,
 }
 
-/// One check of a service.
+/// One check, as the answering node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckView {
     /// From the configuration.
@@ -130,11 +136,17 @@ pub struct CheckView {
     pub kind: String,
     /// What it looks at.
     pub target: String,
+    /// `unknown` (not enough results, or another node's business), `ok`, `failing`.
+    pub state: String,
+    /// What its last result said: why.
+    pub message: String,
+    /// Since when it stands so, RFC 3339; null: it was never looked at.
+    pub since: Option<String>,
 }
 
 /// The status, from what the controller sees and the configuration says.
-pub fn status(view: &View, config: &Config) -> Status {
-    let names = Names { view, config };
+pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> Status {
+    let names = Names { view, config, lines };
     Status {
         cluster: config.cluster.name.clone(),
         node: names.node(view.me),
@@ -156,6 +168,7 @@ pub fn status(view: &View, config: &Config) -> Status {
 struct Names<'a> {
     view: &'a View,
     config: &'a Config,
+    lines: &'a BTreeMap<String, Line>,
 }
 
 impl Names<'_> {
@@ -243,6 +256,10 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),
         lateness_ms: told.map(|status| f64::from(status.lateness_us) / 1000.0),
         rejected: told.map(|status| status.rejected),
+        checks: match node.id == names.view.me {
+            true => check_views(CheckScope::Node, names),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -272,10 +289,6 @@ fn links(node: &NodeView, config: &Config) -> Vec<LinkView> {
 fn service_status(service: &ServiceView, names: &Names) -> ServiceStatus {
     let config = names.config;
     let configured = config.service(service.id);
-    let checks = config
-        .checks
-        .iter()
-        .filter(|check| matches!(check.scope, CheckScope::Service(checked) if checked == service.id));
     ServiceStatus {
         name: names.service(service.id),
         home: configured.map(|service| service.home.map_or_else(|| "any".into(), |home| names.node(home))),
@@ -284,18 +297,37 @@ fn service_status(service: &ServiceView, names: &Names) -> ServiceStatus {
         addresses: configured.map_or_else(Vec::new, |service| {
             service.addresses.iter().map(|it| format!("{}/{}", it.address, it.prefix)).collect()
         }),
-        checks: checks
-            .map(|check| CheckView {
-                name: check.name.clone(),
-                kind: check_word(check.kind).into(),
-                target: check.target.clone(),
-            })
-            .collect(),
+        checks: check_views(CheckScope::Service(service.id), names),
         to: notes::destination(service).map(|to| names.node(to)),
         weight: configured.map(|service| service.weight),
         here: service.here,
         stranger: service.stranger.map(hardware_address),
         note: notes::note(service, names),
+    }
+}
+
+fn check_views(scope: CheckScope, names: &Names) -> Vec<CheckView> {
+    let checks = names.config.checks.iter().filter(|check| check.scope == scope);
+    let views = checks.map(|check| {
+        let line = names.lines.get(&check.name);
+        CheckView {
+            name: check.name.clone(),
+            kind: check_word(check.kind).into(),
+            target: check.target.clone(),
+            state: standing_word(line.map_or(Standing::Unknown, |line| line.standing)).into(),
+            message: line.map_or_else(String::new, |line| line.message.clone()),
+            since: line.map(|line| rfc3339(line.since)),
+        }
+    });
+    views.collect()
+}
+
+/// The word for how a check stands.
+pub fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Unknown => "unknown",
+        Standing::Well => "ok",
+        Standing::Failing => "failing",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The status for people: cluster line, alarms, ring, nodes, services. PURE: text from a `Status`.
 
-use super::status::{NodeStatus, ServiceStatus, Status};
+use super::status::{CheckView, NodeStatus, ServiceStatus, Status};
+use serde::Serialize;
 use std::fmt::Write;
 
 /// How the text may look.
@@ -86,6 +87,9 @@ fn alarms(status: &Status) -> Vec<String> {
     for service in status.services.iter().filter(|service| service.state == "orphaned") {
         let stranger = service.stranger.as_deref().unwrap_or("somebody");
         alarms.push(format!("ORPHANED: {stranger}, outside the cluster, has an address of {}", service.name));
+    }
+    for OwnCheck { of, check } in own_checks(status).into_iter().filter(|it| it.check.state == "failing") {
+        alarms.push(format!("CHECK FAILS on {}: {} of {of}: {}", status.node, check.name, check.message));
     }
     let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
     digests.sort_unstable();
@@ -223,6 +227,51 @@ pub fn services_text(status: &Status, look: Look) -> String {
             (service_paint(service), service.state.clone()),
             (Paint::Plain, service.addresses.join(", ")),
             (Paint::Dim, service.note.clone().unwrap_or_default()),
+        ]);
+    }
+    table(&rows, look)
+}
+
+/// One check and whom it concerns: a service, or the answering node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwnCheck<'a> {
+    /// Name of the service or node.
+    pub of: &'a str,
+    /// The rest.
+    #[serde(flatten)]
+    pub check: &'a CheckView,
+}
+
+/// All checks as the answering node sees them: its own first, then those of the services.
+pub fn own_checks(status: &Status) -> Vec<OwnCheck<'_>> {
+    let own = status.nodes.iter().filter(|node| node.name == status.node);
+    let own = own.map(|node| (node.name.as_str(), &node.checks));
+    let services = status.services.iter().map(|service| (service.name.as_str(), &service.checks));
+    own.chain(services)
+        .flat_map(|(of, checks)| checks.iter().map(move |check| OwnCheck { of, check }))
+        .collect()
+}
+
+/// `diehard checks`
+pub fn checks_text(status: &Status, look: Look) -> String {
+    let checks = own_checks(status);
+    if checks.is_empty() {
+        return "no check is configured\n".to_owned();
+    }
+    let mut rows = vec![header(&["CHECK", "OF", "TYPE", "STATE", "SINCE", "MESSAGE"])];
+    for OwnCheck { of, check } in checks {
+        let paint = match check.state.as_str() {
+            "ok" => Paint::Green,
+            "failing" => Paint::Red,
+            _ => Paint::Dim,
+        };
+        rows.push(vec![
+            (Paint::Bold, check.name.clone()),
+            (Paint::Plain, of.to_owned()),
+            (Paint::Plain, check.kind.clone()),
+            (paint, check.state.clone()),
+            (Paint::Dim, check.since.clone().unwrap_or_else(|| "-".to_owned())),
+            (Paint::Plain, check.message.clone()),
         ]);
     }
     table(&rows, look)

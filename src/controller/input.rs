@@ -80,6 +80,13 @@ pub enum Input {
         /// What was done to it.
         how: Tampering,
     },
+    /// What this node's checks say of its services: the whole sets, which replace those before.
+    Unfit {
+        /// This node is a bad place for these.
+        services: Vec<ServiceId>,
+        /// Those of them that it holds and that shall go elsewhere, where a fit node is.
+        given_up: Vec<ServiceId>,
+    },
     /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
     /// been handed in; what expired has not been acted on yet.
     Late {

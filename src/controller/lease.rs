@@ -210,6 +210,8 @@ impl Controller {
             external_ok: self.external_ok() && !self.has_given_up(),
             leaving: self.leaving.is_some(),
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
+            unfit: self.unfit.clone(),
+            given_up: self.given_up.clone(),
             ..Report::default()
         };
         for (&id, local) in &self.services {

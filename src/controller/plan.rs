@@ -12,6 +12,7 @@ use crate::config::{Failback, ProbeInterval};
 use crate::wire::{Member, Phase, Slot};
 use std::collections::BTreeSet;
 
+mod fitness;
 mod moves;
 mod roster;
 mod steps;
@@ -35,6 +36,10 @@ pub(super) struct Notes {
     pub next_look: Instant,
     /// A start failed: not there before.
     failures: BTreeMap<(NodeId, ServiceId), Instant>,
+    /// Since when a holder has given a service up.
+    given_up: BTreeMap<(NodeId, ServiceId), Instant>,
+    /// Services whose check fails on too many nodes to be believed: people were told.
+    suspected: BTreeSet<ServiceId>,
     /// Since when a node is fit to get services back.
     fit_since: BTreeMap<NodeId, Instant>,
     /// Since when a service is in its phase.
@@ -61,6 +66,8 @@ impl Default for Notes {
             looked_at: Instant::ZERO,
             next_look: Instant::MAX,
             failures: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            suspected: BTreeSet::new(),
             fit_since: BTreeMap::new(),
             phases: BTreeMap::new(),
             ready: BTreeMap::new(),
@@ -252,6 +259,7 @@ impl Controller {
         for service in own {
             self.remember_failure(now, self.me, service);
         }
+        self.note_fitness(now, current);
     }
 
     fn remember_failure(&mut self, now: Instant, node: NodeId, service: ServiceId) {
@@ -481,6 +489,7 @@ impl Controller {
                 .map(|member| member.id)
                 .filter(|&node| self.may_hold(next, node, service))
                 .collect();
+            let candidates = self.fit_first(service, candidates);
             let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
             let best = own_home
                 .or_else(|| loads.ranking(&self.config, service, &candidates, self.me).first().copied());

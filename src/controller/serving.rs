@@ -375,6 +375,9 @@ impl Controller {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = true;
         local.look = None;
+        // Whatever its checks said was about an earlier stay.
+        self.unfit.retain(|&unfit| unfit != id);
+        self.given_up.retain(|&given_up| given_up != id);
         local.careful_until = None;
         local.stranger = None;
         local.to_announce = true;

@@ -9,6 +9,7 @@ mod cold_start;
 mod commands;
 mod conflict;
 mod detector;
+mod fitness;
 mod handover;
 mod lease;
 mod look;

@@ -15,6 +15,7 @@ use crate::os::udp::UdpSocket;
 use crate::os::{clock, sched};
 use crate::threads::arp_listener::ArpListener;
 use crate::threads::broadcast_listener;
+use crate::threads::checks::{self, Checks};
 use crate::threads::driver::{self, Driver, Farewell, Told};
 use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
@@ -26,12 +27,15 @@ use crate::threads::published::Published;
 use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
 use crate::threads::{Urgency, start};
-use crate::vocabulary::LinkRole;
+use crate::vocabulary::{LinkRole, NodeId};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+
+/// What the last step of a policy runs, where the configuration allows it.
+const REBOOT: &str = "/sbin/reboot";
 
 /// The daemon with all its threads.
 pub(super) struct Running {
@@ -75,7 +79,8 @@ impl Running {
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
-        let desk = Desk { ask, config, events: published.events.clone() };
+        let (events, checks) = (published.events.clone(), published.checks.clone());
+        let desk = Desk { ask, config, events, checks };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();
@@ -181,14 +186,9 @@ impl Parts {
         };
         threads.push(start("hello sender", Urgency::Heartbeat, move || sender.run())?);
 
-        let (service_orders, orders) = mailbox(services::ORDERS)?;
-        let services = Services {
-            mailbox: orders,
-            orders: service_orders.clone(),
-            driver: driver.clone(),
-            published: published.clone(),
-        };
-        threads.push(start("services", Urgency::Ordinary, move || services.run())?);
+        let (service_orders, serving) = start_services(driver, &published)?;
+        let (check_orders, checking) = start_checks(me, driver, &service_orders, &published)?;
+        threads.extend([serving, checking]);
 
         let (store, orders) = latest()?;
         let stored = driver.clone();
@@ -218,6 +218,7 @@ impl Parts {
             sender: batches,
             faker: faker_orders,
             services: service_orders,
+            checks: check_orders,
             storage: store,
             arp_bell,
             published: published.clone(),
@@ -235,6 +236,38 @@ impl Parts {
             .push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
         Ok(())
     }
+}
+
+/// The thread `services`, and how it is told.
+fn start_services(
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<services::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(services::ORDERS)?;
+    let services =
+        Services { mailbox, orders: orders.clone(), driver: driver.clone(), published: published.clone() };
+    Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
+}
+
+/// The thread `checks`, and how it is told.
+fn start_checks(
+    me: NodeId,
+    driver: &Sender<Told>,
+    services: &Sender<services::Order>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(checks::ORDERS)?;
+    let checks = Checks {
+        me,
+        mailbox,
+        orders: orders.clone(),
+        driver: driver.clone(),
+        services: services.clone(),
+        published: published.clone(),
+        reboot: REBOOT.to_owned(),
+        seed: sched::random_u64()?,
+    };
+    Ok((orders, start("checks", Urgency::Ordinary, move || checks.run())?))
 }
 
 impl Sockets {

@@ -68,7 +68,7 @@ pub fn fork() -> io::Result<Side> {
 impl Child {
     /// A child of this process that nobody has waited for.
     fn adopt(pid: Pid) -> io::Result<Self> {
-        let fd = process::pidfd_of(pid.as_raw().unsigned_abs())?;
+        let fd = process::watch(pid.as_raw().unsigned_abs())?;
         Ok(Child { pid, fd })
     }
 

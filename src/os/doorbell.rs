@@ -81,6 +81,33 @@ pub fn wait(descriptors: &[BorrowedFd<'_>], until: Instant) -> io::Result<u16> {
     Ok(ready.fold(0, |bits, (index, _)| bits | 1 << index))
 }
 
+/// The same for any number of descriptors: which of them are ready. For threads that may allocate.
+///
+/// # Errors
+/// As `wait`.
+pub fn wait_any(descriptors: &[BorrowedFd<'_>], until: Instant) -> io::Result<Vec<bool>> {
+    let poll = |descriptor: &BorrowedFd<'_>| libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polled: Vec<libc::pollfd> = descriptors.iter().map(poll).collect();
+    let timeout = clock::timespec(until.since(clock::now()));
+    let timeout = if until == Instant::MAX { std::ptr::null() } else { &raw const timeout };
+    // SAFETY: pointer and length are those of `polled`, `timeout` is null or points to a timespec that
+    // lives until after the call, and a null mask leaves the signal mask alone.
+    let result =
+        unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout, std::ptr::null()) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+        return Ok(vec![false; descriptors.len()]);
+    }
+    Ok(polled.iter().map(|slot| slot.revents != 0).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use super::netlink::{Message, Netlink, Request, attributes, number_at};
 use crate::vocabulary::Instant;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// What the kernel told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,40 @@ pub enum LinkChange {
     /// The kernel had more to tell than the buffer holds: everything may have changed. All cards are
     /// asked for again.
     Overrun,
+}
+
+/// How a card is, when somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardState {
+    /// Switched on.
+    pub on: bool,
+    /// It carries: there is a carrier, and of a bond or bridge a part that carries.
+    pub carries: bool,
+}
+
+/// How a card of the calling thread's network is now.
+///
+/// # Errors
+/// ENODEV: there is none of that name.
+pub fn card_state(device: &str) -> io::Result<CardState> {
+    let bytes = device.as_bytes();
+    if bytes.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    // SAFETY: all zeros is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, &from) in request.ifr_name.iter_mut().zip(bytes) {
+        *to = from as libc::c_char;
+    }
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        .or_else(|_| std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)))?;
+    // SAFETY: SIOCGIFFLAGS reads the name and writes the flags, both within `request`.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has written the flags.
+    let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
+    Ok(CardState { on: flags & libc::IFF_UP != 0, carries: flags & libc::IFF_RUNNING != 0 })
 }
 
 /// Hears of every change.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Output of one run that is handed on, in bytes: a script that says more is not read, only emptied.
 const MOST_OUTPUT: usize = 64 << 10;
+/// What a pipe holds at most, in bytes.
+const PIPE: usize = 64 << 10;
 /// A longer line is cut: the log is for people.
 const LONGEST_LINE: usize = 1_024;
 /// Between TERM and KILL.
@@ -46,6 +48,53 @@ pub fn run(
     environment: &[(&str, &str)],
     limit: Duration,
     call_off: &Doorbell,
+    line: impl FnMut(&str),
+) -> io::Result<Outcome> {
+    run_and(Leftovers::LiveOn, command, environment, limit, call_off, line)
+}
+
+/// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group.
+///
+/// # Errors
+/// As `run`.
+pub fn ask(
+    command: &str,
+    environment: &[(&str, &str)],
+    limit: Duration,
+    call_off: &Doorbell,
+    line: impl FnMut(&str),
+) -> io::Result<Outcome> {
+    run_and(Leftovers::End, command, environment, limit, call_off, line)
+}
+
+/// A descriptor that becomes readable when that process has ended, whoever its parent is.
+///
+/// # Errors
+/// ESRCH: there is none.
+pub fn watch(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a command that has ended leaves of its process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftovers {
+    LiveOn,
+    End,
+}
+
+fn run_and(
+    leftovers: Leftovers,
+    command: &str,
+    environment: &[(&str, &str)],
+    limit: Duration,
+    call_off: &Doorbell,
     mut line: impl FnMut(&str),
 ) -> io::Result<Outcome> {
     let (mut output, writer) = io::pipe()?;
@@ -58,7 +107,8 @@ pub fn run(
     let mut child = shell.spawn()?;
     // The command holds the pipe's writing end as long as it lives: it would never seem to close.
     drop(shell);
-    let exit = pidfd(&child)?;
+    // The child is not yet waited for, so the number is its own.
+    let exit = watch(child.id())?;
     let mut lines = Lines::default();
     let mut deadline = clock::now() + limit;
     let mut ended_by: Option<Outcome> = None;
@@ -70,6 +120,10 @@ pub fn run(
             open = lines.read(&mut output, &mut line);
         }
         if ready & 1 != 0 {
+            if leftovers == Leftovers::End {
+                // Before the wait: until then nobody else's group can have this number.
+                signal(&child, Signal::SIGKILL);
+            }
             break child.wait()?;
         }
         let (called_off, late) = (ready & 2 != 0, clock::now() >= deadline);
@@ -104,10 +158,11 @@ struct Lines {
 }
 
 impl Lines {
-    /// Reads what waits; false at the end of the output.
+    /// Reads what waits, as much as a pipe holds; false at the end of the output. No more than that: a command
+    /// that writes without end must not keep anybody from its time limit.
     fn read(&mut self, output: &mut impl Read, line: &mut impl FnMut(&str)) -> bool {
         let mut buffer = [0; 4_096];
-        loop {
+        for _ in 0..PIPE / buffer.len() {
             match output.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => self.take(&buffer[..length], line),
@@ -115,6 +170,7 @@ impl Lines {
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
+        true
     }
 
     fn take(&mut self, bytes: &[u8], line: &mut impl FnMut(&str)) {
@@ -163,23 +219,6 @@ fn signal(child: &Child, signal: Signal) {
         // ESRCH: nobody of the group is left.
         let _ = killpg(Pid::from_raw(group), signal);
     }
-}
-
-/// A descriptor that becomes readable when the child has ended.
-fn pidfd(child: &Child) -> io::Result<OwnedFd> {
-    pidfd_of(child.id())
-}
-
-/// The same for a child that is not yet waited for, so that the number is its own.
-pub(super) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: takes two numbers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `fd` was just made, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn nonblocking(fd: impl AsFd) -> io::Result<()> {

@@ -48,11 +48,13 @@ pub enum Class {
     Amnesia,
     /// The arbiter is switched off for a while.
     Arbiter,
+    /// The checks of a node say that it is unfit for some services, and gives up some of them.
+    Checks,
 }
 
 /// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
 /// serve, only the look guards, and it must not be blinded.
-pub const CLASSES: [Class; 11] = [
+pub const CLASSES: [Class; 12] = [
     Class::Power,
     Class::Several,
     Class::Daemon,
@@ -64,6 +66,7 @@ pub const CLASSES: [Class; 11] = [
     Class::Operator,
     Class::Stop,
     Class::Reload,
+    Class::Checks,
 ];
 
 /// Faults chosen for one family of rules, harder than a storm may be. Always `majority`.
@@ -334,6 +337,7 @@ fn cluster() -> Cluster {
         arp_refresh: Duration::from_secs(60),
         on_conflict: OnConflict::Wait,
         force_interval: false,
+        allow_reboot: false,
     }
 }
 

@@ -10,6 +10,7 @@
 //! It never blocks. A full channel: datagram ⇒ dropped and counted; wanted set, record ⇒ the newest
 //! replaces; command ⇒ refused, which is answered as failed. Ends when it is told (`Told::End`).
 
+use super::checks;
 use super::faker;
 use super::hello_sender::Outgoing;
 use super::life_signs::Watched;
@@ -21,10 +22,10 @@ use crate::config::{self, Config};
 use crate::control::event_words::{event_fields, event_text};
 use crate::control::server::Request;
 use crate::control::status::status;
-use crate::controller::{Controller, Effect, Event, Input, View};
+use crate::controller::{Controller, Effect, Event, Input, ServiceState, ServiceView, View};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
-use crate::vocabulary::{Instant, NodeId};
+use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{Datagram, Packet, ReplayWindows, Status};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub struct Driver {
     pub faker: Sender<faker::Order>,
     /// Commands.
     pub services: Sender<services::Order>,
+    /// Told the end.
+    pub checks: Sender<checks::Order>,
     /// Records.
     pub storage: Latest<storage::Order>,
     /// Rung when the configuration changed: the ARP listener opens its sockets again.
@@ -136,6 +139,8 @@ impl Driver {
         work.post();
         while work.turn() {}
         work.driver.published.signs.retires(Watched::Driver);
+        // Whose steps would be orders to services that end.
+        work.driver.checks.send(checks::Order::End);
         work.driver.services.send(services::Order::End);
     }
 }
@@ -291,6 +296,7 @@ impl Work {
             | Event::Tampered { .. }
             | Event::SendsFail { .. }
             | Event::StartFailed { .. }
+            | Event::CheckSuspected { .. }
             | Event::LeaseLost
             | Event::QuorumLost
             | Event::HearsNobody
@@ -320,7 +326,13 @@ impl Work {
             return;
         }
         self.next_measure = now + MEASURE_INTERVAL;
-        self.probe_interval = self.driver.controller.view(now).probe_interval;
+        let view = self.driver.controller.view(now);
+        self.probe_interval = view.probe_interval;
+        let moves = |service: &&ServiceView| {
+            service.state == ServiceState::Moving && service.holder == Some(self.driver.me)
+        };
+        let moving: Vec<ServiceId> = view.services.iter().filter(moves).map(|service| service.id).collect();
+        *self.driver.published.moving.lock() = moving.into();
         if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
             self.handle(Input::Lateness(worst));
         }
@@ -364,7 +376,8 @@ impl Work {
     }
 
     fn dump(&self) {
-        match serde_json::to_string(&status(&self.view(), &self.config)) {
+        match serde_json::to_string(&status(&self.view(), &self.config, &self.driver.published.checks.read()))
+        {
             Ok(text) => log::info!("status: {text}"),
             Err(error) => log::error!("cannot write the status: {error}"),
         }

@@ -4,6 +4,7 @@
 
 use super::life_signs::LifeSigns;
 use crate::config::Config;
+use crate::control::checks::Board;
 use crate::control::events::EventLog;
 use crate::vocabulary::{Instant, ServiceId};
 use crate::wire::Reject;
@@ -24,6 +25,12 @@ pub struct Published {
     pub signs: LifeSigns,
     /// What happened; written by the driver, read by the control threads.
     pub events: Arc<EventLog>,
+    /// How the checks stand; written by the thread `checks`, read by the control threads.
+    pub checks: Arc<Board>,
+    /// Services whose commands run or wait; written by the thread `services`.
+    pub busy: Mutex<Arc<[ServiceId]>>,
+    /// Services of this node that are on their way to another one; written by the driver, every second.
+    pub moving: Mutex<Arc<[ServiceId]>>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
@@ -37,6 +44,9 @@ impl Published {
             counters: Counters::default(),
             signs,
             events: Arc::default(),
+            checks: Arc::default(),
+            busy: Mutex::default(),
+            moving: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -62,6 +72,9 @@ pub struct Lease {
     ending: Mutex<Arc<[(ServiceId, Instant)]>>,
     /// Those that are announced as soon as they are up.
     at_once: Mutex<Arc<[ServiceId]>>,
+    /// The same services, each with the number of its stay: one that went and came back has another.
+    stays: Mutex<Arc<[(ServiceId, u64)]>>,
+    next_stay: AtomicU64,
     /// The faker saw the end of the lease: the next extension must wake it.
     lapsed: AtomicBool,
     /// Aliases of ours are up, or may be: written by the faker.
@@ -77,6 +90,11 @@ impl Lease {
     /// Which services' addresses shall be up, as far as the lease goes.
     pub fn services(&self) -> Arc<[ServiceId]> {
         self.services.lock().clone()
+    }
+
+    /// The same, each with a number that no other stay here has: for who looks too seldom to see it go and come.
+    pub fn stays(&self) -> Arc<[(ServiceId, u64)]> {
+        self.stays.lock().clone()
     }
 
     /// Which of them go before the lease ends, and when.
@@ -109,6 +127,13 @@ impl Lease {
         let changed = **wanted != *services;
         if changed {
             *wanted = services.into();
+            let mut stays = self.stays.lock();
+            let number = |&id: &ServiceId| {
+                let known = stays.iter().find(|(service, _)| *service == id).map(|(_, number)| *number);
+                (id, known.unwrap_or_else(|| self.next_stay.fetch_add(1, Ordering::Relaxed)))
+            };
+            let next: Arc<[(ServiceId, u64)]> = services.iter().map(number).collect();
+            *stays = next;
         }
         drop(wanted);
         let mut known = self.ending.lock();
@@ -198,6 +223,21 @@ mod tests {
         assert!(!lease.may_speak(at(100)), "it has to let go first");
         lease.note_holding(false);
         assert!(lease.may_speak(at(101)));
+    }
+
+    #[test]
+    fn a_service_that_went_and_came_back_has_another_stay() {
+        let lease = Lease::default();
+        let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
+        let stay = |id| lease.stays().iter().find(|(service, _)| *service == id).map(|(_, number)| *number);
+        lease.replace(&[one], Instant::MAX, &[], &[]);
+        let first = stay(one);
+        lease.replace(&[one, two], Instant::MAX, &[], &[]);
+        assert!(first.is_some() && stay(one) == first && stay(two) != first);
+        lease.replace(&[two], Instant::MAX, &[], &[]);
+        assert_eq!(stay(one), None);
+        lease.replace(&[one, two], Instant::MAX, &[], &[]);
+        assert!(stay(one).is_some() && stay(one) != first && stay(one) != stay(two));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each running command has a runner thread of its own; the answer goes from there to the driver. Ends
 //! when it is told: what still runs is called off, what waits is forgotten.
 
+use super::checks;
 use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
@@ -12,7 +13,7 @@ use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::os::process::{self, Outcome};
 use crate::vocabulary::{Instant, ServiceId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Order {
     /// Run it after all that was ordered for that service before.
     Run(Job),
+    /// The same for a `stop` and a `start` in one, if the service is still served here then.
+    Restart(Restart),
     /// A runner has ended.
     Ended(ServiceId),
     /// Call off what runs, forget what waits, end.
@@ -45,6 +48,35 @@ pub struct Job {
     pub action: Action,
     /// Repeated in the answer.
     pub token: u64,
+}
+
+/// A restart that a check wants.
+#[derive(Debug, Clone)]
+pub struct Restart {
+    /// Whose.
+    pub service: ServiceId,
+    /// The check, repeated in the answer.
+    pub check: String,
+    /// Who gets the answer.
+    pub reply: Sender<checks::Order>,
+}
+
+/// How a restart went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restarted {
+    /// Its `start` has succeeded.
+    Done,
+    /// Its `start` has not, or it has none.
+    Failed,
+    /// It is not served here any more: nothing was done.
+    NotHere,
+}
+
+/// What waits for a service.
+#[derive(Debug, Clone)]
+enum Task {
+    Job(Job),
+    Restart(Restart),
 }
 
 /// The thread.
@@ -67,11 +99,16 @@ struct Runner {
 impl Services {
     /// Works until it is told to end.
     pub fn run(self) {
-        let mut waiting: BTreeMap<ServiceId, VecDeque<Job>> = BTreeMap::new();
+        let mut waiting: BTreeMap<ServiceId, VecDeque<Task>> = BTreeMap::new();
         let mut running: BTreeMap<ServiceId, Runner> = BTreeMap::new();
         loop {
             match self.mailbox.receive_until(Instant::MAX) {
-                Received::Message(Order::Run(job)) => waiting.entry(job.service).or_default().push_back(job),
+                Received::Message(Order::Run(job)) => {
+                    waiting.entry(job.service).or_default().push_back(Task::Job(job));
+                }
+                Received::Message(Order::Restart(restart)) => {
+                    waiting.entry(restart.service).or_default().push_back(Task::Restart(restart));
+                }
                 Received::Message(Order::Ended(service)) => {
                     let ended = running.remove(&service).map(|runner| runner.thread.join());
                     debug_assert!(ended.is_some_and(|joined| joined.is_ok()));
@@ -79,45 +116,75 @@ impl Services {
                 Received::Message(Order::End) | Received::Nothing | Received::Closed => break,
             }
             self.begin(&mut waiting, &mut running);
+            self.publish_busy(&waiting, &running);
         }
         self.end(running);
     }
 
+    /// Checks do not look at a service that is being started or stopped.
+    fn publish_busy(
+        &self,
+        waiting: &BTreeMap<ServiceId, VecDeque<Task>>,
+        running: &BTreeMap<ServiceId, Runner>,
+    ) {
+        let busy: BTreeSet<ServiceId> = waiting.keys().chain(running.keys()).copied().collect();
+        let mut published = self.published.busy.lock();
+        if !published.iter().eq(busy.iter()) {
+            *published = busy.into_iter().collect();
+        }
+    }
+
     fn begin(
         &self,
-        waiting: &mut BTreeMap<ServiceId, VecDeque<Job>>,
+        waiting: &mut BTreeMap<ServiceId, VecDeque<Task>>,
         running: &mut BTreeMap<ServiceId, Runner>,
     ) {
         for (service, jobs) in &mut *waiting {
             if running.len() >= RUNNERS || running.contains_key(service) {
                 continue;
             }
-            let Some(job) = jobs.pop_front() else { continue };
-            match self.runner(&job) {
+            let Some(task) = jobs.pop_front() else { continue };
+            match self.runner(*service, task.clone()) {
                 Ok(runner) => {
                     running.insert(*service, runner);
                 }
                 Err(error) => {
                     log::error!("cannot run a command: {error}");
-                    answer(&self.driver, &job, false);
+                    match task {
+                        Task::Job(job) => answer(&self.driver, &job, false),
+                        Task::Restart(restart) => restart.answer(Restarted::Failed),
+                    }
                 }
             }
         }
         waiting.retain(|_, jobs| !jobs.is_empty());
     }
 
-    fn runner(&self, job: &Job) -> std::io::Result<Runner> {
+    fn runner(&self, id: ServiceId, task: Task) -> std::io::Result<Runner> {
         let config = self.published.config();
-        let service = config.service(job.service).cloned();
+        let service = config.service(id).cloned();
         let limit = config.cluster.script_timeout;
         let call_off = Doorbell::new()?;
         let (driver, orders) = (self.driver.clone(), self.orders.clone());
-        let (bell, job) = (call_off.clone(), job.clone());
+        let (bell, published) = (call_off.clone(), self.published.clone());
         let thread = super::start("runner", super::Urgency::Ordinary, move || {
-            // A service that a reload has removed meanwhile has no command any more.
-            let ok = service.is_none_or(|service| execute(&service, job.action, limit, &bell));
-            answer(&driver, &job, ok);
-            orders.send(Order::Ended(job.service));
+            match task {
+                Task::Job(job) => {
+                    // A service that a reload has removed meanwhile has no command any more.
+                    let ok = service.is_none_or(|service| execute(&service, job.action, limit, &bell));
+                    answer(&driver, &job, ok);
+                }
+                Task::Restart(order) => {
+                    // Whoever lost it has its `stop` ordered behind this: nothing is started that nobody stops.
+                    let here = published.lease.services().contains(&id);
+                    let outcome = match service.filter(|_| here) {
+                        None => Restarted::NotHere,
+                        Some(service) => restart(&service, limit, &bell),
+                    };
+                    order.answer(outcome);
+                }
+            }
+            orders.send(Order::Ended(id));
         })?;
         Ok(Runner { thread, call_off })
     }
@@ -135,6 +202,21 @@ impl Services {
             }
         }
     }
+}
+
+impl Restart {
+    fn answer(&self, outcome: Restarted) {
+        self.reply.send(checks::Order::Restarted { check: self.check.clone(), outcome });
+    }
+}
+
+/// A `stop` that fails is no reason not to start: often there is nothing left to stop.
+fn restart(service: &Service, limit: Duration, call_off: &Doorbell) -> Restarted {
+    if service.start.is_none() {
+        return Restarted::Failed;
+    }
+    execute(service, Action::Stop, limit, call_off);
+    if execute(service, Action::Start, limit, call_off) { Restarted::Done } else { Restarted::Failed }
 }
 
 fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {

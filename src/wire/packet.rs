@@ -226,6 +226,10 @@ pub struct Report {
     pub ousted: Vec<ServiceId>,
     /// Services that are assigned to this node but blocked: somebody outside answers for the address (F2).
     pub blocked: Vec<ServiceId>,
+    /// Services for which this node is a bad place, as its checks say.
+    pub unfit: Vec<ServiceId>,
+    /// Those of `unfit` that it holds, and that shall go to a fit node.
+    pub given_up: Vec<ServiceId>,
     /// The external link works (carrier, sends).
     pub external_ok: bool,
     /// The node wants to leave: give its services to others first (J2).

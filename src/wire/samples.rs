@@ -77,6 +77,8 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         failed: vec![ServiceId(3)],
         ousted: vec![ServiceId(3)],
         blocked: vec![],
+        unfit: vec![service, ServiceId(4)],
+        given_up: vec![service],
         external_ok: true,
         leaving: false,
         lateness_us: 120,
@@ -218,16 +220,20 @@ pub fn any_state() -> impl Strategy<Value = State> {
 fn any_report() -> impl Strategy<Value = Report> {
     let services = || vec(any_service(), 0..=12);
     let lists = (services(), services(), services(), services(), services());
-    (lists, any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
-        |((holding, ready, failed, ousted, blocked), external_ok, leaving, lateness_us)| Report {
-            holding,
-            ready,
-            failed,
-            ousted,
-            blocked,
-            external_ok,
-            leaving,
-            lateness_us,
+    (lists, services(), services(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
+        |((holding, ready, failed, ousted, blocked), unfit, given_up, external_ok, leaving, lateness_us)| {
+            Report {
+                holding,
+                ready,
+                failed,
+                ousted,
+                blocked,
+                unfit,
+                given_up,
+                external_ok,
+                leaving,
+                lateness_us,
+            }
         },
     )
 }

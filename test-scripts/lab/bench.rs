@@ -10,7 +10,7 @@ use crate::http::Seen;
 use crate::interrupt::pause;
 use crate::namespace::Outcome;
 use crate::stage::Stage;
-use crate::world::{Plan, System};
+use crate::world::{Plan, Scripts, System};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -158,7 +158,7 @@ fn measure(
         interval: options.hello_interval,
         failback_delay: Some(Duration::from_secs(1)),
         startup_wait: Some(Duration::from_secs(3)),
-        scripts: false,
+        scripts: Scripts::None,
         extra: String::new(),
     })?;
     println!("{}: {} servers start", system.name(), options.nodes);

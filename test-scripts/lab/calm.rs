@@ -7,7 +7,7 @@ use crate::figures::table;
 use crate::interrupt::pause;
 use crate::namespace::Outcome;
 use crate::stage::Stage;
-use crate::world::{Lan, Plan, System, WireFault};
+use crate::world::{Lan, Plan, Scripts, System, WireFault};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         interval: options.hello_interval,
         failback_delay: Some(Duration::from_secs(1)),
         startup_wait: Some(Duration::from_secs(3)),
-        scripts: false,
+        scripts: Scripts::None,
         extra: "quorum = majority\n".to_owned(),
     })?;
     stage.cold_start().map_err(|error| stage.with_logs(&error, 15))?;

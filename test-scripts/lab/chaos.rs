@@ -14,7 +14,7 @@ use crate::judge::{Double, History};
 use crate::namespace::Outcome;
 use crate::recorder::Recorder;
 use crate::witness::{Sighting, Witness};
-use crate::world::{Plan, System, World};
+use crate::world::{Plan, Scripts, System, World};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -141,7 +141,7 @@ fn plan(options: &Options) -> Plan {
         interval: options.hello_interval,
         failback_delay: Some(Duration::from_secs(1)),
         startup_wait: Some(Duration::from_secs(3)),
-        scripts: false,
+        scripts: Scripts::None,
         // Without a majority nothing is promised of a partition.
         extra: "quorum = majority\n".to_owned(),
     }

@@ -9,7 +9,7 @@ use crate::namespace::Outcome;
 use crate::screen::Screen;
 use crate::stage::{PATIENCE, Stage, nothing_lost};
 use crate::systems::{binary, milliseconds};
-use crate::world::{Plan, System};
+use crate::world::{Plan, Scripts, System};
 use clap::Args;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         interval,
         failback_delay: None,
         startup_wait: None,
-        scripts: false,
+        scripts: Scripts::None,
         extra: String::new(),
     })?;
     stage.call_witness()?;

@@ -2,10 +2,12 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
+//! `checked` servers that fail on living machines,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
+mod checked;
 mod edges;
 mod guardian;
 mod hands;
@@ -16,7 +18,7 @@ mod remains;
 use crate::interrupt;
 use crate::namespace::Outcome;
 use crate::stage::Stage;
-use crate::world::{Plan, System};
+use crate::world::{Plan, Scripts, System};
 use clap::Args;
 use std::time::{Duration, Instant};
 
@@ -65,21 +67,26 @@ pub fn run(options: &Options) -> Outcome<bool> {
     }
     for nodes in &options.nodes {
         let tests = algorithms::TESTS.iter().filter(|test| test.least <= *nodes).collect::<Vec<_>>();
-        tally.group(&plan(options, *nodes, false), &nodes.to_string(), &tests)?;
+        tally.group(&plan(options, *nodes, Scripts::None), &nodes.to_string(), &tests)?;
     }
-    tally.group(&plan(options, 4, false), "4", &edges::PLAIN.iter().collect::<Vec<_>>())?;
-    tally.group(&plan(options, 4, true), "4", &edges::WITH_SCRIPTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::None), "4", &edges::PLAIN.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::Noted), "4", &edges::WITH_SCRIPTS.iter().collect::<Vec<_>>())?;
     // What was given up comes home while a test waits for it; every other test goes by the default.
     for (line, tests) in [("", hands::WAITING), ("on_conflict = force\n", hands::FORCING)] {
-        let mut plan = plan(options, 4, false);
+        let mut plan = plan(options, 4, Scripts::None);
         plan.extra += &format!("forget = 5s\n{line}");
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
-    tally.group(&plan(options, 4, false), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::None), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
     for (nodes, tests) in [(5, partitions::FIVE), (4, partitions::FOUR)] {
-        let mut plan = plan(options, nodes, false);
+        let mut plan = plan(options, nodes, Scripts::None);
         plan.extra.push_str("quorum = majority\n");
         tally.group(&plan, &nodes.to_string(), &tests.iter().collect::<Vec<_>>())?;
+    }
+    for (scripts, tests) in [(Scripts::Serving, checked::STARTED), (Scripts::None, checked::RUNNING)] {
+        let mut plan = plan(options, 4, scripts);
+        plan.extra += &checked::configuration(scripts == Scripts::Serving);
+        tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
@@ -157,7 +164,7 @@ fn begin(plan: Plan) -> Outcome<Stage> {
     Ok(stage)
 }
 
-fn plan(options: &Options, nodes: usize, scripts: bool) -> Plan {
+fn plan(options: &Options, nodes: usize, scripts: Scripts) -> Plan {
     Plan {
         system: System::Diehard,
         nodes,

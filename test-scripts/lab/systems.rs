@@ -1,7 +1,7 @@
 //! What runs on the servers: its files, its command lines, and what it says of itself.
 
 use crate::namespace::{Outcome, run};
-use crate::world::{System, World};
+use crate::world::{Scripts, System, World};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,8 +13,15 @@ impl World {
     pub(crate) fn write_files(&self) -> Outcome<()> {
         for index in 0..self.nodes.len() {
             let directory = self.node_directory(index);
-            fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+            // A disk of its own, where a test mounts one.
+            let disk = directory.join("disk");
+            fs::create_dir_all(&disk).map_err(|error| format!("{}: {error}", disk.display()))?;
             write(&directory.join("nginx.conf"), &nginx(&self.nodes[index].name))?;
+            if self.plan.scripts == Scripts::Serving {
+                write(&directory.join("www2.conf"), &single_nginx(&self.nodes[index].name))?;
+                write(&directory.join("serve-www2"), &serving_script(&directory))?;
+                set_mode(&directory.join("serve-www2"), 0o755)?;
+            }
             match self.plan.system {
                 System::Diehard => write(&directory.join("diehard.conf"), &self.diehard_conf())?,
                 System::Keepalived => {
@@ -91,7 +98,7 @@ impl World {
                 node.name,
                 World::service_address(index)
             ));
-            if self.plan.scripts {
+            if self.plan.scripts != Scripts::None {
                 let script = self.directory.join("service").display().to_string();
                 add(format!("start = {script} start {service}\nstop = {script} stop {service}\n"));
             }
@@ -120,11 +127,13 @@ impl World {
     }
 
     /// `service start|stop NAME`: notes the call in `scripts.log` of the server on which it runs, and
-    /// fails where a file `refuse-NAME` stands there. Which server that is, its card tells.
+    /// fails where a file `refuse-NAME` stands there; a program `serve-NAME` there is the server that it
+    /// starts and stops. Which server that is, its card tells.
     fn service_script(&self) -> String {
         format!(
             "#!/bin/sh\nset -eu\nIFS=: read -r _ _ _ _ _ number < /sys/class/net/eth1/address\n\
              here={}/web$((0x$number))\necho \"$1 $2\" >> \"$here/scripts.log\"\n\
+             [ ! -x \"$here/serve-$2\" ] || exec \"$here/serve-$2\" \"$1\"\n\
              [ \"$1\" = stop ] || [ ! -e \"$here/refuse-$2\" ]\n",
             self.directory.display()
         )
@@ -171,6 +180,28 @@ fn nginx(name: &str) -> String {
          fastcgi_temp_path tmp-fastcgi;\n  uwsgi_temp_path tmp-uwsgi;\n  scgi_temp_path tmp-scgi;\n  \
          server {{\n    listen 80 reuseport backlog=512;\n    default_type text/plain;\n    \
          location / {{ return 200 \"{name} $server_addr\\n\"; }}\n  }}\n}}\n"
+    )
+}
+
+/// The port of the nginx that `serve-www2` starts.
+pub const SERVED_PORT: u16 = 8080;
+
+/// One process in the background, so that its end is the server's end.
+fn single_nginx(name: &str) -> String {
+    nginx(name)
+        .replace("daemon off;", "daemon on;\nmaster_process off;")
+        .replace("pid nginx.pid;", "pid www2.pid;")
+        .replace("listen 80 reuseport", &format!("listen {SERVED_PORT}"))
+}
+
+/// `serve-www2 start|stop`. A zombie does not live: where nobody reaps, a signal still reaches it.
+fn serving_script(directory: &Path) -> String {
+    format!(
+        "#!/bin/sh\ncd {}\n\
+         alive() {{ [ -s www2.pid ] && read -r _ _ state _ < \"/proc/$(cat www2.pid)/stat\" && [ \"$state\" != Z ]; }}\n\
+         if [ \"$1\" = start ]; then alive 2>/dev/null || exec nginx -e nginx-error.log -p ./ -c www2.conf; exit 0; fi\n\
+         while alive 2>/dev/null; do kill \"$(cat www2.pid)\"; sleep 0.02; done\nrm -f www2.pid\n",
+        directory.display()
     )
 }
 

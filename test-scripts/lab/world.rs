@@ -52,6 +52,17 @@ impl System {
     }
 }
 
+/// What the services' commands do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scripts {
+    /// There are none: the servers run anyway.
+    None,
+    /// They note that they were called.
+    Noted,
+    /// That, and the commands of www2 start and stop an nginx of its own (`systems::serving_script`).
+    Serving,
+}
+
 /// How the lab is to be.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -66,7 +77,7 @@ pub struct Plan {
     /// How long a cold start waits for the others; `None`: the daemon's default.
     pub startup_wait: Option<Duration>,
     /// Services have a `start` and a `stop` command (see `systems::service_script`).
-    pub scripts: bool,
+    pub scripts: Scripts,
     /// More lines of `[cluster]`.
     pub extra: String,
 }

@@ -117,7 +117,7 @@ fn answer(shared: &Shared, question: Question) -> Answer {
     let command = match question {
         Question::Status => {
             let view = view(shared)?;
-            let status = status::status(&view, &config);
+            let status = status::status(&view, &config, &shared.desk.checks.read());
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
         Question::Events { since, limit, .. } => {

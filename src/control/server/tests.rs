@@ -38,7 +38,8 @@ fn ask_raw(client: &mut BufReader<UnixStream>, bytes: &[u8]) -> Option<Answer> {
 }
 
 fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
-    Desk { ask: Box::new(ask), config: Arc::new(RwLock::new(Arc::new(config()))), events: Arc::default() }
+    let config = Arc::new(RwLock::new(Arc::new(config())));
+    Desk { ask: Box::new(ask), config, events: Arc::default(), checks: Arc::default() }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! A hand-made cluster for the tests of this module's siblings.
 
 use crate::config::*;
+use crate::control::checks::Line;
 use crate::controller::*;
+use crate::recovery::Standing;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
 use crate::wire::{LinkStatus, Phase, Status};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -41,6 +44,13 @@ pub fn config() -> Config {
     }
 }
 
+/// Its one check is well.
+pub fn lines() -> BTreeMap<String, Line> {
+    let since = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let line = Line { standing: Standing::Well, message: "HTTP status 200 OK".into(), since };
+    BTreeMap::from([("www1-http".to_owned(), line)])
+}
+
 fn cluster() -> Cluster {
     Cluster {
         name: "www".into(),
@@ -61,6 +71,7 @@ fn cluster() -> Cluster {
         arp_refresh: Duration::from_secs(60),
         on_conflict: OnConflict::Wait,
         force_interval: false,
+        allow_reboot: false,
     }
 }
 

@@ -22,24 +22,27 @@ fn the_whole_object_is_as_promised() {
             {
                 "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",
                 "load": 1.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
-                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0
+                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0, "checks": []
             },
             {
                 "name": "web2", "state": "down", "incarnation": null, "priority": 30, "left": null, "right": null,
                 "load": 0.0, "capacity": 1.0, "links": silent, "config_digest": null,
-                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null
+                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null, "checks": []
             },
             {
                 "name": "web3", "state": "up", "incarnation": 4, "priority": 20, "left": "web1", "right": "web1",
                 "load": 2.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
                 "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"],
-                "lateness_ms": 0.041, "rejected": 0
+                "lateness_ms": 0.041, "rejected": 0, "checks": []
             }
         ],
         "services": [
             {
                 "name": "www1", "home": "web1", "holder": "web1", "state": "held", "addresses": ["203.0.113.21/24"],
-                "checks": [{"name": "www1-http", "type": "http", "target": "http://203.0.113.21/health"}],
+                "checks": [{
+                    "name": "www1-http", "type": "http", "target": "http://203.0.113.21/health", "state": "ok",
+                    "message": "HTTP status 200 OK", "since": "2027-01-15T08:00:00.000Z"
+                }],
                 "to": null, "weight": 1.0, "here": true, "stranger": null, "note": null
             },
             {
@@ -55,7 +58,7 @@ fn the_whole_object_is_as_promised() {
         "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
         "probe_interval_ms": 12.5, "lateness_ms": 0.041
     });
-    let made = status(&view(), &config());
+    let made = status(&view(), &config(), &lines());
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
     let back: Status = serde_json::from_value(expected).unwrap();
     assert_eq!(back, made, "diehard reads what the daemon writes");
@@ -63,7 +66,7 @@ fn the_whole_object_is_as_promised() {
 
 #[test]
 fn the_promised_fields_come_first_and_in_their_order() {
-    let text = serde_json::to_string(&status(&view(), &config())).unwrap();
+    let text = serde_json::to_string(&status(&view(), &config(), &lines())).unwrap();
     let mut rest = text.as_str();
     for field in ["cluster", "node", "epoch", "controller", "quorum", "frozen", "nodes", "name", "state"] {
         let at = rest.find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} in {rest}"));
@@ -86,13 +89,13 @@ fn a_node_in_nobody_s_file_goes_by_the_name_it_gives_itself() {
     let (mut view, mut config) = (view(), config());
     config.nodes.retain(|node| node.id != WEB3);
     view.nodes[2].status.as_mut().unwrap().name = "web9".into();
-    let made = status(&view, &config);
+    let made = status(&view, &config, &lines());
     assert_eq!(made.nodes[2].name, "web9");
     assert_eq!(made.nodes[0].right.as_deref(), Some("web9"));
     assert_eq!(made.services[1].holder.as_deref(), Some("web9"));
     assert_eq!((made.nodes[2].priority, made.nodes[2].capacity), (None, None));
     view.nodes[2].status = None;
-    let made = status(&view, &config);
+    let made = status(&view, &config, &lines());
     assert_eq!(made.nodes[2].name, "192.168.10.3");
     assert_eq!(made.nodes[2].links, []);
 }
@@ -101,7 +104,7 @@ fn a_node_in_nobody_s_file_goes_by_the_name_it_gives_itself() {
 fn a_service_in_nobody_s_file_goes_by_its_number() {
     let (view, mut config) = (view(), config());
     config.services.retain(|service| service.name != "www2");
-    let made = status(&view, &config);
+    let made = status(&view, &config, &lines());
     let stranger = made.services.last().unwrap();
     assert_eq!(stranger.name, www(2).to_string());
     assert_eq!((&stranger.home, &stranger.weight, stranger.addresses.len()), (&None, &None, 0));
@@ -113,7 +116,7 @@ fn a_home_may_be_any_and_a_load_is_always_a_number() {
     config.services.iter_mut().for_each(|service| service.home = None);
     view.nodes[1].load = f64::INFINITY;
     view.lease = None;
-    let made = status(&view, &config);
+    let made = status(&view, &config, &lines());
     assert_eq!(made.services[1].home.as_deref(), Some("any"));
     assert_eq!(made.services[1].note, None, "who has no home is never away");
     let value = serde_json::to_value(&made).unwrap();
@@ -125,7 +128,7 @@ fn a_home_may_be_any_and_a_load_is_always_a_number() {
 fn note_after(change: impl FnOnce(&mut View, &mut Config)) -> String {
     let (mut view, mut config) = (view(), config());
     change(&mut view, &mut config);
-    status(&view, &config).services[1].note.clone().unwrap_or_default()
+    status(&view, &config, &lines()).services[1].note.clone().unwrap_or_default()
 }
 
 #[test]

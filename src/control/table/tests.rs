@@ -5,7 +5,7 @@ use crate::control::status::status;
 const PLAIN: Look = Look { colour: false, columns: 100 };
 
 fn sample() -> Status {
-    status(&view(), &config())
+    status(&view(), &config(), &lines())
 }
 
 #[test]
@@ -103,4 +103,22 @@ fn long_silence_is_told_in_longer_units() {
     for (millis, text) in [(37.2, "37 ms"), (9_999.0, "9999 ms"), (12_000.0, "12 s"), (900_000.0, "15 min")] {
         assert_eq!(duration_text(millis), text);
     }
+}
+
+#[test]
+fn checks_are_listed_with_their_reason() {
+    let mut status = sample();
+    let expected = "\
+CHECK      OF    TYPE  STATE  SINCE                     MESSAGE
+www1-http  www1  http  ok     2027-01-15T08:00:00.000Z  HTTP status 200 OK
+";
+    assert_eq!(checks_text(&status, PLAIN), expected);
+    let json = serde_json::to_value(own_checks(&status)).unwrap();
+    assert_eq!((&json[0]["of"], &json[0]["state"]), (&serde_json::json!("www1"), &serde_json::json!("ok")));
+    status.services[0].checks[0].state = "failing".into();
+    status.services[0].checks[0].message = "connection refused".into();
+    let loud = " CHECK FAILS on web1: www1-http of www1: connection refused ";
+    assert!(status_text(&status, PLAIN).lines().any(|line| line == loud));
+    status.services[0].checks.clear();
+    assert_eq!(checks_text(&status, PLAIN), "no check is configured\n");
 }

@@ -81,16 +81,21 @@ impl Controller {
                 .map(|member| member.id)
                 .filter(|&node| node != holder && self.may_hold(next, node, service))
                 .collect();
+            let candidates = self.fit_first(service, candidates);
             let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
             let ranked = loads.ranking(&self.config, service, &candidates, self.me);
             return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
+        }
+        if let Some(to) = self.better_place(now, next, slot, holder, loads) {
+            return Some((to, false, Why::CheckFailed));
         }
         if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual
         {
             return None;
         }
         let own_home = home(&self.config, service)?;
-        if own_home == holder || !self.may_hold(next, own_home, service) {
+        let good = self.may_hold(next, own_home, service) && !self.is_unfit(own_home, service);
+        if own_home == holder || !good {
             return None;
         }
         let office = self.office.as_mut()?;
@@ -130,7 +135,9 @@ impl Controller {
             self.look_again(settled);
             return;
         }
-        let best = imbalance(next, &self.config, &nodes, |service, node| self.may_hold(next, node, service));
+        let best = imbalance(next, &self.config, &nodes, |service, node| {
+            self.may_hold(next, node, service) && !self.is_unfit(node, service)
+        });
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)
             && let Some(from) = next.table[at].holder

@@ -62,6 +62,7 @@ fn cluster() -> Cluster {
         arp_refresh: Duration::ZERO,
         on_conflict: OnConflict::Wait,
         force_interval: false,
+        allow_reboot: false,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::os::clock;
-use crate::os::namespace::{run, within};
+use crate::os::namespace::{self, run, within};
 use std::time::Duration;
 
 /// Waits up to 5 s for a change that satisfies.
@@ -66,5 +66,23 @@ fn the_bell_ends_the_wait() {
         let bell = Doorbell::new().expect("eventfd");
         bell.ring();
         assert!(monitor.wait(&bell, Instant::MAX).expect("netlink").is_empty());
+    });
+}
+
+#[test]
+fn a_card_says_how_it_is() {
+    namespace::within(|| {
+        assert_eq!(card_state("lo").expect("there"), CardState { on: true, carries: true });
+        let missing = card_state("nosuch0").expect_err("not there");
+        assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
+        assert_eq!(
+            card_state("a-name-that-no-card-has").expect_err("too long").raw_os_error(),
+            Some(libc::ENODEV)
+        );
+        namespace::run("ip link add eth0 type veth peer name eth9; ip link set eth0 up");
+        assert_eq!(card_state("eth0").expect("there"), CardState { on: true, carries: false });
+        assert_eq!(card_state("eth9").expect("there"), CardState { on: false, carries: false });
+        namespace::run("ip link set eth9 up");
+        assert_eq!(card_state("eth0").expect("there"), CardState { on: true, carries: true });
     });
 }

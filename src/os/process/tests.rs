@@ -49,6 +49,44 @@ fn the_time_limit_ends_the_whole_group() {
 }
 
 #[test]
+fn who_writes_without_end_is_ended_in_time() {
+    let start = clock::now();
+    let (outcome, lines) = run_in("yes; true", Duration::from_millis(50));
+    assert_eq!(outcome, Outcome::TimedOut);
+    assert!(lines.len() <= MOST_OUTPUT / 2 + 2);
+    assert!(clock::now().since(start) < Duration::from_secs(10));
+}
+
+#[test]
+fn who_is_only_asked_leaves_nobody_behind() {
+    let bell = Doorbell::new().expect("eventfd");
+    let mut lines = Vec::new();
+    let command = "sleep 50 & echo $!; exit 2";
+    let outcome = ask(command, &[], LONG, &bell, |line| lines.push(line.to_owned())).expect("starts");
+    assert_eq!(outcome, Outcome::Failed(2));
+    let until = clock::now() + Duration::from_secs(20);
+    let gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", lines[0]));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    while !gone() && clock::now() < until {
+        clock::sleep_until(clock::now() + Duration::from_millis(5));
+    }
+    assert!(gone());
+}
+
+#[test]
+fn the_end_of_a_process_is_seen() {
+    let mut child = Command::new("/bin/sleep").arg("50").spawn().expect("sleep runs");
+    let end = watch(child.id()).expect("it lives");
+    let bits = doorbell::wait_any(&[end.as_fd()], clock::now()).expect("polled");
+    assert_eq!(bits, [false]);
+    child.kill().expect("ours to end");
+    assert_eq!(doorbell::wait_any(&[end.as_fd()], Instant::MAX).expect("polled"), [true]);
+    child.wait().expect("ended");
+}
+
+#[test]
 fn a_deaf_command_is_killed() {
     let (outcome, _) = run_in("trap '' TERM; while :; do sleep 1; done", Duration::from_millis(50));
     assert_eq!(outcome, Outcome::TimedOut);

@@ -6,7 +6,7 @@ use crate::controller::Input;
 use crate::simulator::clock::{MILLI, Nanos, SECOND};
 use crate::simulator::network::lan;
 use crate::simulator::plan::{Class, node_id, pause_before};
-use crate::vocabulary::LinkRole;
+use crate::vocabulary::{LinkRole, ServiceId};
 use crate::wire::Command;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ impl World {
             Class::Move => self.move_typed(),
             Class::Amnesia => self.amnesia(),
             Class::Arbiter => self.arbiter_fails(),
+            Class::Checks => self.checks_fail(),
         }
         let after = pause_before(every, &mut self.random);
         self.schedule(after, Event::Fault { class, every });
@@ -152,6 +153,21 @@ impl World {
         self.network.arbiter = None;
         let lasts = self.lasts();
         self.schedule(lasts, Event::Mend(Mend::Arbiter));
+    }
+
+    /// What they say need not make sense: whatever it is, nobody is homeless for it, and nothing is held twice.
+    fn checks_fail(&mut self) {
+        let node = self.some_node();
+        if !self.hosts[node].runs() {
+            return;
+        }
+        let all: Vec<ServiceId> = self.config.services.iter().map(|service| service.id).collect();
+        let services: Vec<ServiceId> = all.into_iter().filter(|_| self.random.chance(400)).collect();
+        let given_up: Vec<ServiceId> = services.iter().copied().filter(|_| self.random.chance(700)).collect();
+        self.fault_told(node, &format!("its checks: unfit for {services:?}, gives up {given_up:?}"));
+        self.feed(node, Input::Unfit { services, given_up });
+        let lasts = self.lasts();
+        self.schedule(lasts, Event::Mend(Mend::Checks(node)));
     }
 
     fn port_cut(&mut self) {
@@ -282,6 +298,15 @@ impl World {
                 self.network.cut_pair(role, one, other, false);
                 self.network.cut_pair(role, other, one, false);
             }
+            Mend::Checks(node) if self.hosts[node].runs() => {
+                self.fault_told(node, "its checks are well");
+                self.feed(node, Input::Unfit { services: Vec::new(), given_up: Vec::new() });
+            }
+            // A new life knows nothing of it; one that is stopped hears it when it goes on.
+            Mend::Checks(node) if self.hosts[node].paused.is_some() => {
+                self.schedule(MILLI * 50, Event::Mend(Mend::Checks(node)));
+            }
+            Mend::Checks(_) => {}
             Mend::Arbiter => {
                 self.fault_told(0, "the arbiter is back");
                 self.network.arbiter = Some(0);

@@ -69,6 +69,8 @@ pub enum Mend {
     Whole(LinkRole),
     /// This port is good again.
     Port(LinkRole, usize),
+    /// The checks of this node are well again.
+    Checks(usize),
     /// The arbiter is back, and reached by all.
     Arbiter,
     /// This pair hears each other again.

@@ -9,7 +9,8 @@
 //! member      node 4, incarnation 8, flags 1: bit 0 standby, bit 1 leaving
 //! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
 //!             to 4 with phases 1 to 3
-//! Report      holding, ready, failed, ousted, blocked: list<service 4, 256> each; external 1, leaving 1, lateness 4
+//! Report      holding, ready, failed, ousted, blocked, unfit, given up: list<service 4, 256> each; external 1,
+//!             leaving 1, lateness 4
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
 //! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
 //!             list<stranger, 256>
@@ -110,7 +111,10 @@ impl Wire for Slot {
 
 impl Wire for Report {
     fn put(&self, out: &mut Vec<u8>) {
-        for services in [&self.holding, &self.ready, &self.failed, &self.ousted, &self.blocked] {
+        for services in [&self.holding, &self.ready, &self.failed, &self.ousted] {
+            put_list(services, out);
+        }
+        for services in [&self.blocked, &self.unfit, &self.given_up] {
             put_list(services, out);
         }
         self.external_ok.put(out);
@@ -122,8 +126,10 @@ impl Wire for Report {
         let mut services = || from.list::<ServiceId>(MAX_SERVICES);
         let (holding, ready, failed) = (services()?, services()?, services()?);
         let (ousted, blocked) = (services()?, services()?);
+        let (unfit, given_up) = (services()?, services()?);
         let (external_ok, leaving, lateness_us) = (from.take()?, from.take()?, from.take()?);
-        Ok(Report { holding, ready, failed, ousted, blocked, external_ok, leaving, lateness_us })
+        let lists = Report { holding, ready, failed, ousted, blocked, unfit, given_up, ..Report::default() };
+        Ok(Report { external_ok, leaving, lateness_us, ..lists })
     }
 }
 

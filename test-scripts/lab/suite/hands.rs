@@ -327,13 +327,14 @@ fn stranger(stage: &Stage, commands: &str) -> Outcome<String> {
 }
 
 /// The events of that name on that server, oldest first: their fields.
-fn events(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
+pub fn events(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
     let said = stage.world.diehard(index, &["--json", "events"])?;
     let entries = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     Ok(entries.map(|entry| entry["fields"].clone()).filter(|fields| fields["event"] == name).collect())
 }
 
-fn service(stage: &Stage, index: usize, name: &str) -> Outcome<Value> {
+/// What `status` of that server says of a service.
+pub fn service(stage: &Stage, index: usize, name: &str) -> Outcome<Value> {
     let status = stage.world.status(index)?;
     let all = status["services"].as_array().cloned().unwrap_or_default();
     all.into_iter().find(|entry| entry["name"] == name).ok_or_else(|| format!("status knows no {name}"))

@@ -9,7 +9,7 @@ use crate::namespace::{Outcome, run, within};
 use crate::packet_socket::{ARP, PacketSocket};
 use crate::stage::Stage;
 use crate::systems::milliseconds;
-use crate::world::{Plan, System, World};
+use crate::world::{Plan, Scripts, System, World};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -136,7 +136,7 @@ fn bare() -> Outcome<Stage> {
         interval: Duration::from_millis(100),
         failback_delay: None,
         startup_wait: None,
-        scripts: false,
+        scripts: Scripts::None,
         extra: String::new(),
     })
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::control::status::samples::{config, view};
+use crate::control::status::samples::{config, lines, view};
 use crate::control::status::status;
 
 fn sample() -> Status {
-    status(&view(), &config())
+    status(&view(), &config(), &lines())
 }
 
 fn going(text: &str) -> Progress {

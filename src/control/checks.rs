@@ -1,0 +1,44 @@
+//! How the checks of this node stand, for people. The thread `checks` writes it, the control threads read it.
+
+use crate::recovery::Standing;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How it stands.
+    pub standing: Standing,
+    /// What its last result said.
+    pub message: String,
+    /// Since when it stands so, by the wall clock.
+    pub since: SystemTime,
+}
+
+/// All checks of this node, by their names.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<BTreeMap<String, Line>>);
+
+impl Board {
+    /// Writes one line.
+    pub fn write(&self, check: &str, line: Line) {
+        let mut lines = self.0.lock();
+        match lines.get_mut(check) {
+            Some(known) => *known = line,
+            None => {
+                lines.insert(check.to_owned(), line);
+            }
+        }
+    }
+
+    /// Wipes out what is no check any more.
+    pub fn keep(&self, known: impl Fn(&str) -> bool) {
+        self.0.lock().retain(|check, _| known(check));
+    }
+
+    /// All of it, now.
+    pub fn read(&self) -> BTreeMap<String, Line> {
+        self.0.lock().clone()
+    }
+}

@@ -1,0 +1,131 @@
+//! What the nodes' checks say of them. Soft: it makes one node better than another, and never leaves an address with
+//! nobody. Who holds a service keeps it until its own policy gives it up, and a fit node is there to take it.
+
+use super::*;
+use crate::config::CheckScope;
+
+/// Reports follow a change at once; one that is lost comes again within a few p.
+const ON_THE_WAY: u32 = 4;
+
+impl Controller {
+    /// The own checks' word.
+    pub(in crate::controller) fn on_unfit(
+        &mut self,
+        now: Instant,
+        services: Vec<ServiceId>,
+        given_up: Vec<ServiceId>,
+    ) {
+        (self.unfit, self.given_up) = (services, given_up);
+        self.dirty = true;
+        if self.office.is_none() {
+            self.ask(now);
+        }
+    }
+
+    /// Its checks say that it is a bad place for that service. What it said last counts, at whatever epoch.
+    pub(in crate::controller) fn is_unfit(&self, node: NodeId, service: ServiceId) -> bool {
+        self.told_of(node).is_some_and(|(unfit, _)| unfit.contains(&service))
+    }
+
+    fn gives_up(&self, node: NodeId, service: ServiceId) -> bool {
+        self.told_of(node).is_some_and(|(_, given_up)| given_up.contains(&service))
+    }
+
+    fn told_of(&self, node: NodeId) -> Option<(&[ServiceId], &[ServiceId])> {
+        if node == self.me {
+            return Some((&self.unfit, &self.given_up));
+        }
+        let (_, report) = self.office.as_ref()?.followers.get(&node)?.report.as_ref()?;
+        Some((&report.unfit, &report.given_up))
+    }
+
+    /// The fit ones, or all if none is: somebody shall serve it.
+    pub(in crate::controller) fn fit_first(
+        &self,
+        service: ServiceId,
+        candidates: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        let fit: Vec<NodeId> =
+            candidates.iter().copied().filter(|&node| !self.is_unfit(node, service)).collect();
+        if fit.is_empty() { candidates } else { fit }
+    }
+
+    /// Where a service that its holder gave up goes: the best fit node, once the others have had the time to see
+    /// the same. What fails on half of the nodes is the check's fault, or that of something behind it.
+    pub(in crate::controller) fn better_place(
+        &mut self,
+        now: Instant,
+        next: &State,
+        slot: &Slot,
+        holder: NodeId,
+        loads: &Loads,
+    ) -> Option<NodeId> {
+        let service = slot.service;
+        let since = self.office.as_ref()?.notes.given_up.get(&(holder, service)).copied()?;
+        let due = since + self.others_window(service);
+        if next.frozen || self.merging(now) {
+            return None;
+        }
+        if now < due {
+            self.look_again(due);
+            return None;
+        }
+        if self.failing_on(next, service).is_some() {
+            return None;
+        }
+        let candidates: Vec<NodeId> = next
+            .members
+            .iter()
+            .map(|member| member.id)
+            .filter(|&node| {
+                node != holder && self.may_hold(next, node, service) && !self.is_unfit(node, service)
+            })
+            .collect();
+        let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
+        own_home.or_else(|| loads.ranking(&self.config, service, &candidates, self.me).first().copied())
+    }
+
+    /// How much later than the holder the others may see the same failure: as many results in a row, each at its
+    /// own time of the interval. Nothing where only the holder looks.
+    fn others_window(&self, service: ServiceId) -> Duration {
+        let config = &self.config;
+        let everywhere = config.checks.iter().filter(|check| {
+            check.scope == CheckScope::Service(service) && !config.runs_only_where_held(check)
+        });
+        let longest = everywhere.map(|check| check.interval + check.timeout).max();
+        longest.map_or(Duration::ZERO, |longest| longest + self.timing.p * ON_THE_WAY)
+    }
+
+    /// On how many nodes its checks fail, if that is at least half of those that could serve it, and more than one.
+    fn failing_on(&self, state: &State, service: ServiceId) -> Option<u32> {
+        let able = |node: NodeId| capacity(&self.config, node) > 0.0 && !self.is_down(node);
+        let nodes: Vec<NodeId> =
+            state.members.iter().map(|member| member.id).filter(|&id| able(id)).collect();
+        let failing = nodes.iter().filter(|&&node| self.is_unfit(node, service)).count();
+        (failing >= 2 && failing * 2 >= nodes.len()).then(|| u32::try_from(failing).unwrap_or(u32::MAX))
+    }
+
+    /// Who gave up what, since when; what is suspected is told once.
+    pub(in crate::controller) fn note_fitness(&mut self, now: Instant, current: &State) {
+        for slot in &current.table {
+            let service = slot.service;
+            let gives_up = slot.holder.filter(|&holder| self.gives_up(holder, service));
+            let failing = self.failing_on(current, service);
+            let Some(office) = &mut self.office else { return };
+            let notes = &mut office.notes;
+            notes.given_up.retain(|(node, given), _| *given != service || Some(*node) == gives_up);
+            if let Some(holder) = gives_up {
+                notes.given_up.entry((holder, service)).or_insert(now);
+            }
+            match failing {
+                Some(nodes) if notes.suspected.insert(service) => {
+                    self.event(Event::CheckSuspected { service, nodes });
+                }
+                Some(_) => {}
+                None => {
+                    notes.suspected.remove(&service);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What one run of a check does, one file a kind. Called by a worker, which it blocks for the check's timeout at
+//! most, unless the disk hangs; ends with a finding that says why.
+
+use super::pool::Job;
+use crate::config::CheckKind;
+use crate::os::doorbell::Doorbell;
+use crate::recovery::Finding;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod disk;
+mod gateway;
+mod http;
+mod link;
+mod machine;
+mod process;
+mod script;
+mod tcp;
+
+/// What a run brings.
+#[derive(Debug)]
+pub struct Result {
+    /// Is it well?
+    pub finding: Finding,
+    /// The process that was found, so that its end is seen at once.
+    pub process: Option<Process>,
+}
+
+/// A process that a check looks at.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Readable when it has ended.
+    pub end: Arc<OwnedFd>,
+}
+
+/// Runs it.
+pub fn look(job: &Job, call_off: &Doorbell) -> Result {
+    let check = &job.check;
+    let finding = match check.kind {
+        CheckKind::Http => http::look(&check.target, check.timeout),
+        CheckKind::Tcp => tcp::look(&check.target, check.timeout),
+        CheckKind::Process => return process::look(&check.target, job.ended),
+        CheckKind::Script => script::look(job, call_off),
+        CheckKind::Link => link::look(&check.target),
+        CheckKind::Gateway => gateway::look(&check.target, &job.device, check.timeout),
+        CheckKind::Disk => disk::look(&check.target, &check.name),
+        CheckKind::Memory => machine::memory(&check.target),
+        CheckKind::Load => machine::load(&check.target),
+    };
+    Result { finding, process: None }
+}
+
+/// «no answer within 500 ms»
+pub(super) fn no_answer(within: Duration) -> Finding {
+    Finding::bad(format!("no answer within {} ms", within.as_millis()))
+}
+
+/// An error of the machine without its number.
+fn why(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+use super::*;
+use crate::config::{Check, CheckScope, PolicyStep};
+use crate::os::{clock, namespace};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::AtomicU64;
+
+fn job(kind: CheckKind, target: &str) -> Job {
+    let check = Check {
+        name: "looked-at".to_owned(),
+        scope: CheckScope::Node,
+        kind,
+        target: target.to_owned(),
+        interval: Duration::from_secs(60),
+        timeout: Duration::from_secs(20),
+        fail: 1,
+        rise: 1,
+        policy: vec![PolicyStep::Alert],
+    };
+    let began = Arc::new(AtomicU64::new(0));
+    let (service, addresses, device) = ("www1".to_owned(), "203.0.113.21".to_owned(), "eth0".to_owned());
+    Job { number: 1, check, began, service, addresses, device, ended: None }
+}
+
+fn finding(kind: CheckKind, target: &str) -> Finding {
+    look(&job(kind, target), &Doorbell::new().expect("a descriptor")).finding
+}
+
+/// With a timeout that shall pass.
+fn late(kind: CheckKind, target: &str) -> Finding {
+    let mut job = job(kind, target);
+    job.check.timeout = Duration::from_millis(50);
+    look(&job, &Doorbell::new().expect("a descriptor")).finding
+}
+
+/// A server on a port of its own that gives each caller this answer.
+fn server(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a caller");
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+            if answer.is_empty() {
+                // It keeps its callers waiting.
+                std::mem::forget(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_web_server_is_judged_by_its_status() {
+    for (answer, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Finding::well("HTTP status 200 OK")),
+        ("HTTP/1.0 204 No Content\r\n\r\n", Finding::well("HTTP status 204 No Content")),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://203.0.113.1/\r\nContent-Length: 0\r\n\r\n",
+            Finding::well("HTTP status 302 Found"),
+        ),
+        ("HTTP/1.1 404 Gone fishing\r\nContent-Length: 0\r\n\r\n", Finding::bad("HTTP status 404 Not Found")),
+        (
+            "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+            Finding::bad("HTTP status 500 Internal Server Error"),
+        ),
+    ] {
+        assert_eq!(finding(CheckKind::Http, &format!("http://{}/health?x=1", server(answer))), expected);
+    }
+}
+
+#[test]
+fn a_web_server_that_does_not_answer_says_why() {
+    let silent = format!("http://{}/", server(""));
+    assert_eq!(late(CheckKind::Http, &silent), Finding::bad("no answer within 50 ms"));
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    assert_eq!(finding(CheckKind::Http, &format!("http://{nobody}/")), Finding::bad("connection refused"));
+    let rubbish = finding(CheckKind::Http, &format!("http://{}/", server("rubbish\r\n\r\n")));
+    assert!(!rubbish.well && !rubbish.message.is_empty(), "{rubbish:?}");
+    assert!(!finding(CheckKind::Http, "http://a:b:c/").well);
+}
+
+#[test]
+fn a_port_is_open_or_says_why_not() {
+    let address = server("");
+    let open = finding(CheckKind::Tcp, &address);
+    assert!(open.well && open.message.starts_with("connected in "), "{open:?}");
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    assert_eq!(finding(CheckKind::Tcp, &nobody.to_string()), Finding::bad("connection refused"));
+}
+
+#[test]
+fn a_plugin_speaks_by_exit_code_and_first_line() {
+    for (command, expected) in [
+        ("echo 'OK - fine | time=1s'; echo more", Finding::well("OK - fine")),
+        ("true", Finding::well("exit code 0")),
+        ("echo 'WARNING - slow'; exit 1", Finding::well("WARNING - slow")),
+        ("echo 'CRITICAL - dead'; exit 2", Finding::bad("CRITICAL - dead")),
+        ("exit 3", Finding::bad("exit code 3")),
+        ("echo $DIEHARD_SERVICE $DIEHARD_CHECK; exit 255", Finding::bad("www1 looked-at")),
+        ("kill -9 $$", Finding::bad("ended by signal 9")),
+        ("/no/such/plugin 2>/dev/null", Finding::bad("exit code 127")),
+    ] {
+        assert_eq!(finding(CheckKind::Script, command), expected, "{command}");
+    }
+    assert_eq!(late(CheckKind::Script, "yes | cat; sleep 60"), Finding::bad("no answer within 50 ms"));
+}
+
+#[test]
+fn a_process_is_found_and_its_end_is_told() {
+    let directory = std::env::temp_dir().join(format!("diehard-process-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a new directory");
+    let file = directory.join("pid");
+    let path = file.to_str().expect("a plain path").to_owned();
+    let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("sleep runs");
+    let missing = finding(CheckKind::Process, &path);
+    std::fs::write(&file, format!("{}\n", child.id())).expect("writable");
+    let found = look(&job(CheckKind::Process, &path), &Doorbell::new().expect("a descriptor"));
+    let by_name = finding(CheckKind::Process, "sleep");
+    child.kill().expect("ours");
+    child.wait().expect("ended");
+    let mut again = job(CheckKind::Process, &path);
+    again.ended = Some(child.id());
+    let gone = look(&again, &Doorbell::new().expect("a descriptor")).finding;
+    let dead = finding(CheckKind::Process, &path);
+    std::fs::write(&file, "nonsense").expect("writable");
+    let nonsense = finding(CheckKind::Process, &path);
+    std::fs::remove_dir_all(&directory).expect("ours");
+    assert_eq!(missing, Finding::bad(format!("{path}: no such file or directory")));
+    assert_eq!(found.finding, Finding::well(format!("process {} lives", child.id())));
+    assert_eq!(found.process.expect("found").pid, child.id());
+    assert!(by_name.well, "{by_name:?}");
+    assert_eq!(gone, Finding::gone(format!("process {} has ended", child.id())));
+    assert_eq!(dead, Finding::bad(format!("process {} of {path} does not live", child.id())));
+    assert_eq!(nonsense, Finding::bad(format!("{path} holds no process number")));
+    let nobody = finding(CheckKind::Process, "no-such-process");
+    assert_eq!(nobody, Finding::bad("no process no-such-process lives"));
+}
+
+#[test]
+fn a_card_and_a_gateway_say_why() {
+    namespace::within(|| {
+        assert_eq!(finding(CheckKind::Link, "lo"), Finding::well("lo is up"));
+        assert_eq!(finding(CheckKind::Link, "eth0"), Finding::bad("eth0: no such device"));
+        let neighbour = namespace::with_neighbour(|| {
+            namespace::run("ip addr add 203.0.113.1/24 dev eth0");
+            // Until the other end has gone, and the card with it.
+            while namespace::run("ip -o link show").contains("eth0") {
+                clock::sleep_until(clock::now() + Duration::from_millis(20));
+            }
+        });
+        // No address of its own: ARP is all it has.
+        assert_eq!(finding(CheckKind::Gateway, "203.0.113.1"), Finding::well("203.0.113.1 answers ARP"));
+        let silent = late(CheckKind::Gateway, "203.0.113.9");
+        assert_eq!(silent, Finding::bad("203.0.113.9: no answer within 50 ms"));
+        let far = finding(CheckKind::Gateway, "2001:db8::1");
+        assert_eq!(far, Finding::bad("cannot ask 2001:db8::1: network is unreachable"));
+        assert_eq!(finding(CheckKind::Gateway, "127.0.0.1"), Finding::well("127.0.0.1 answers an echo"));
+        namespace::run("ip link set eth0 down");
+        assert_eq!(finding(CheckKind::Link, "eth0"), Finding::bad("eth0 is switched off"));
+        namespace::run("ip link del eth0");
+        neighbour.join().expect("no assertion failed");
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_or_read_only_says_so() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: a mount needs root");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("diehard-full-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a new directory");
+    let path = directory.to_str().expect("a plain path").to_owned();
+    // A mount namespace of this thread's own: whatever happens, nothing stays mounted.
+    std::thread::spawn({
+        let path = path.clone();
+        move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("root may");
+            namespace::run("mount --make-rprivate /");
+            namespace::run(&format!("mount -t tmpfs -o size=1m,nr_inodes=20 none {path}"));
+            assert_eq!(finding(CheckKind::Disk, &path), Finding::well(format!("{path} is 0% full")));
+            namespace::run(&format!("head -c 600k /dev/zero > {path}/some"));
+            let some = finding(CheckKind::Disk, &format!("{path} 50%"));
+            assert!(!some.well && some.message.ends_with("% full, 50% is the limit"), "{some:?}");
+            assert!(finding(CheckKind::Disk, &path).well);
+            namespace::run(&format!("head -c 2m /dev/zero > {path}/more 2>/dev/null || true"));
+            let full = finding(CheckKind::Disk, &format!("{path} 100%"));
+            assert_eq!(full, Finding::bad(format!("cannot write to {path}: no space left on device")));
+            namespace::run(&format!("rm {path}/*; for i in $(seq 19); do touch {path}/$i || true; done"));
+            let inodes = finding(CheckKind::Disk, &path);
+            assert!(!inodes.well && inodes.message.contains("of its inodes in use"), "{inodes:?}");
+            namespace::run(&format!("mount -o remount,ro {path}"));
+            assert_eq!(finding(CheckKind::Disk, &path), Finding::bad(format!("{path} is mounted read-only")));
+        }
+    })
+    .join()
+    .expect("no assertion failed");
+    std::fs::remove_dir(&directory).expect("empty");
+    assert_eq!(finding(CheckKind::Disk, &path), Finding::bad(format!("{path}: no such file or directory")));
+}

@@ -1,0 +1,324 @@
+use super::*;
+use crate::config;
+use crate::control::check_words::concerned;
+use crate::control::events::Entry;
+use crate::control::server::Request;
+use crate::recovery::Standing;
+use crate::threads::life_signs::LifeSigns;
+use crate::threads::mailbox::mailbox;
+use crate::wire::Command;
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+const BASE: &str = "
+[cluster]
+name = test
+forget = 1h
+allow_reboot = yes
+[node a]
+priority = 1
+internal = eth1 192.168.10.1/24
+external = eth0
+[service www1]
+home = a
+address = 203.0.113.21/24
+start = true
+[service www2]
+home = a
+address = 203.0.113.22/24
+";
+
+struct Lab {
+    orders: Sender<Order>,
+    told: Mailbox<Told>,
+    services: Mailbox<services::Order>,
+    published: Arc<Published>,
+    thread: JoinHandle<()>,
+    directory: PathBuf,
+    seen: std::cell::Cell<u64>,
+}
+
+fn www(number: u8) -> ServiceId {
+    ServiceId::of(&format!("www{number}"))
+}
+
+/// `DIR` in the checks is a directory of the test's own.
+fn lab(name: &str, checks: &str) -> Lab {
+    let directory = std::env::temp_dir().join(format!("diehard-checks-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).expect("a new directory");
+    let text = format!("{BASE}{checks}").replace("DIR", &directory.display().to_string());
+    let parsed = config::parse("test", text.as_bytes()).expect("a right configuration").config;
+    let me = parsed.nodes[0].id;
+    let published = Arc::new(Published::new(Arc::new(parsed), LifeSigns::new().expect("a page")));
+    let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
+    let (driver, told) = mailbox(64).expect("descriptors");
+    let (ordering, services) = mailbox(64).expect("descriptors");
+    let checks = Checks {
+        me,
+        mailbox: box_of_orders,
+        orders: orders.clone(),
+        driver,
+        services: ordering,
+        published: published.clone(),
+        reboot: format!("echo restarted > {}/reboot", directory.display()),
+        seed: 7,
+    };
+    let thread = start_thread(checks);
+    Lab { orders, told, services, published, thread, directory, seen: std::cell::Cell::new(0) }
+}
+
+fn start_thread(checks: Checks) -> JoinHandle<()> {
+    crate::threads::start("checks", crate::threads::Urgency::Ordinary, || checks.run()).expect("starts")
+}
+
+fn patience() -> Instant {
+    clock::now() + Duration::from_secs(60)
+}
+
+impl Lab {
+    fn hold(&self, services: &[ServiceId]) {
+        self.published.lease.replace(services, Instant::MAX, &[], &[]);
+    }
+
+    /// The next event of a check, as `event check step`.
+    fn event(&self) -> String {
+        let until = patience();
+        loop {
+            let batch = self.published.events.wait_after(self.seen.get(), Duration::from_millis(200));
+            if let Some(Entry { sequence, fields, .. }) = batch.expect("open").events.first() {
+                self.seen.set(*sequence);
+                let word = |key: &str| fields.get(key).and_then(|value| value.as_str()).unwrap_or("-");
+                return format!("{} {} {}", word("event"), word("check"), word("step"));
+            }
+            assert!(clock::now() < until, "no event");
+        }
+    }
+
+    fn standing(&self, check: &str, wanted: Standing) -> String {
+        let until = patience();
+        loop {
+            let line = self.published.checks.read().remove(check);
+            if let Some(line) = line.as_ref().filter(|line| line.standing == wanted) {
+                return line.message.clone();
+            }
+            assert!(clock::now() < until, "{check} is {line:?}");
+            clock::sleep_until(clock::now() + Duration::from_millis(5));
+        }
+    }
+
+    fn unfit(&self) -> (Vec<ServiceId>, Vec<ServiceId>) {
+        match self.told.receive_until(patience()) {
+            Received::Message(Told::Happened(input)) => match *input {
+                Input::Unfit { services, given_up } => (services, given_up),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn restart_order(&self) -> services::Restart {
+        match self.services.receive_until(patience()) {
+            Received::Message(services::Order::Restart(restart)) => restart,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn end(self) {
+        assert!(self.orders.send(Order::End));
+        self.thread.join().expect("no assertion failed");
+        fs::remove_dir_all(&self.directory).expect("ours");
+    }
+}
+
+#[test]
+fn a_node_whose_check_fails_is_unfit_and_takes_no_step() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let lab = lab(
+        "unfit",
+        &format!(
+            "[check c]\nservice = www2\ntype = tcp\ntarget = {address}\ninterval = 20ms\nfail = 2\npolicy = move\n"
+        ),
+    );
+    assert!(lab.standing("c", Standing::Well).starts_with("connected in "));
+    drop(listener);
+    assert_eq!(lab.event(), "check-failing c -");
+    assert_eq!(lab.unfit(), (vec![www(2)], vec![]));
+    assert_eq!(lab.standing("c", Standing::Failing), "connection refused");
+    // Nobody else takes that port: it was given by the kernel for this.
+    let listener = TcpListener::bind(address).expect("the same port");
+    assert_eq!(lab.event(), "check-recovered c -");
+    assert_eq!(lab.unfit(), (vec![], vec![]));
+    drop(listener);
+    lab.end();
+}
+
+#[test]
+fn the_holders_ladder_restarts_then_moves_then_gives_everything_away_then_reboots() {
+    let lab = lab(
+        "ladder",
+        "[check c]\nservice = www1\ntype = script\ntarget = test -e DIR/well || exit 2\ninterval = 200ms\nfail = 2\n\
+         policy = alert, restart:2/1h, move, standby, reboot\n",
+    );
+    // A service with a `start` runs only where it is held: so does its check.
+    assert_eq!(lab.standing("c", Standing::Unknown), "looked at by the node that holds the service");
+    lab.hold(&[www(1)]);
+    for expected in ["check-failing c -", "check-step c alert"] {
+        assert_eq!(lab.event(), expected);
+    }
+    for outcome in [services::Restarted::Done, services::Restarted::Failed] {
+        assert_eq!(lab.event(), "check-step c restart:2/1h");
+        let order = lab.restart_order();
+        assert_eq!((order.service, order.check.as_str()), (www(1), "c"));
+        assert!(order.reply.send(Order::Restarted { check: order.check.clone(), outcome }));
+        let expected = if outcome == services::Restarted::Done { "restarted" } else { "restart-failed" };
+        assert_eq!(lab.event(), format!("check-{expected} c -"));
+    }
+    // A restart that failed needs no more evidence.
+    assert_eq!(lab.event(), "check-step c move");
+    assert_eq!(lab.unfit(), (vec![www(1)], vec![www(1)]));
+    assert_eq!(lab.event(), "check-stays c -");
+    assert_eq!(lab.event(), "check-step c standby");
+    match lab.told.receive_until(patience()) {
+        Received::Message(Told::Asked(Request::Command { command: Command::Standby { node }, answer })) => {
+            assert_eq!(node, lab.published.config().nodes[0].id);
+            answer.send(Err("not now".to_owned())).expect("it listens");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(lab.event(), "check-refused c standby");
+    assert_eq!(lab.event(), "check-step c reboot");
+    let until = patience();
+    while !lab.directory.join("reboot").exists() {
+        assert!(clock::now() < until, "no reboot");
+        clock::sleep_until(clock::now() + Duration::from_millis(5));
+    }
+    assert_eq!(lab.event(), "check-exhausted c -");
+    fs::write(lab.directory.join("well"), "").expect("writable");
+    assert_eq!(lab.event(), "check-recovered c -");
+    assert_eq!(lab.unfit(), (vec![], vec![]));
+    lab.end();
+}
+
+#[test]
+fn who_gave_it_up_is_unfit_after_it_went_until_it_comes_back() {
+    let lab = lab(
+        "gave-up",
+        "[check c]\nservice = www1\ntype = script\ntarget = exit 2\ninterval = 20ms\nfail = 1\npolicy = move\n",
+    );
+    lab.hold(&[www(1)]);
+    assert_eq!(lab.unfit(), (vec![www(1)], vec![www(1)]));
+    lab.hold(&[]);
+    assert_eq!(lab.unfit(), (vec![www(1)], vec![]));
+    assert_eq!(lab.standing("c", Standing::Unknown), "looked at by the node that holds the service");
+    lab.hold(&[www(1)]);
+    assert_eq!(lab.unfit(), (vec![], vec![]), "an operator brought it: it has another chance");
+    lab.end();
+}
+
+#[test]
+fn away_and_back_is_seen_however_quick() {
+    let lab = lab(
+        "stay",
+        "[check c]\nservice = www1\ntype = script\ntarget = exit 2\ninterval = 300ms\nfail = 1\npolicy = move\n",
+    );
+    lab.hold(&[www(1)]);
+    assert_eq!(lab.unfit(), (vec![www(1)], vec![www(1)]));
+    lab.hold(&[]);
+    lab.hold(&[www(1)]);
+    let mut told = lab.unfit();
+    if told == (vec![www(1)], vec![]) {
+        // It looked just between the two.
+        told = lab.unfit();
+    }
+    assert_eq!(told, (vec![], vec![]));
+    lab.end();
+}
+
+#[test]
+fn the_end_of_a_process_is_seen_long_before_the_next_poll() {
+    let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("sleep runs");
+    let lab = lab(
+        "process",
+        "[check c]\nservice = www1\ntype = process\ntarget = DIR/pid\ninterval = 1h\npolicy = restart:1/1h\n",
+    );
+    fs::write(lab.directory.join("pid"), child.id().to_string()).expect("writable");
+    lab.hold(&[www(1)]);
+    assert_eq!(lab.standing("c", Standing::Well), format!("process {} lives", child.id()));
+    child.kill().expect("ours");
+    child.wait().expect("ended");
+    assert_eq!(lab.event(), "check-failing c -");
+    assert_eq!(lab.event(), "check-step c restart:1/1h");
+    assert_eq!(lab.restart_order().service, www(1));
+    assert_eq!(lab.standing("c", Standing::Failing), format!("process {} has ended", child.id()));
+    lab.end();
+}
+
+#[test]
+fn commands_of_the_service_keep_its_checks_from_judging() {
+    let lab = lab(
+        "busy",
+        "[check c]\nservice = www1\ntype = script\ntarget = touch DIR/ran; exit 2\ninterval = 20ms\nfail = 1\n",
+    );
+    *lab.published.busy.lock() = [www(1)].into();
+    lab.hold(&[www(1)]);
+    lab.standing("c", Standing::Unknown);
+    // As long as a command runs it does not even run; when that has ended it does.
+    *lab.published.busy.lock() = [].into();
+    assert_eq!(lab.event(), "check-failing c -");
+    assert!(lab.directory.join("ran").exists());
+    lab.end();
+}
+
+#[test]
+fn a_worker_that_hangs_is_written_off_and_the_others_go_on() {
+    let lab = lab("hang", "");
+    let fifo = lab.directory.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    // Opening it for reading hangs until somebody writes: as a disk does, for as long as it likes.
+    let text = format!(
+        "{BASE}[check hangs]\nservice = node\ntype = process\ntarget = {}\ninterval = 50ms\nfail = 1\n\
+         [check c]\nservice = node\ntype = load\ntarget = 1000000\ninterval = 20ms\n",
+        fifo.display()
+    );
+    let parsed = config::parse("test", text.as_bytes()).expect("right").config;
+    *lab.published.config.write() = Arc::new(parsed);
+    assert_eq!(lab.event(), "check-failing hangs -");
+    assert_eq!(lab.event(), "check-step hangs alert");
+    lab.standing("c", Standing::Well);
+    assert_eq!(lab.event(), "check-exhausted hangs -");
+    assert_eq!(lab.event(), "check-hangs hangs -");
+    let message = lab.standing("hangs", Standing::Failing);
+    assert!(message.starts_with("no answer for "), "{message}");
+    assert!(lab.standing("c", Standing::Well).starts_with("load average "));
+    // It lets go: the late answer counts for nothing, the next run does.
+    let aside = lab.directory.join("aside");
+    fs::rename(&fifo, &aside).expect("ours");
+    fs::write(&fifo, std::process::id().to_string()).expect("writable");
+    fs::write(&aside, "1").expect("somebody reads");
+    assert_eq!(lab.event(), "check-recovered hangs -");
+    lab.end();
+}
+
+#[test]
+fn a_check_that_is_no_more_is_forgotten() {
+    let lab = lab("reload", "[check c]\nservice = node\ntype = load\ntarget = 1000000\ninterval = 20ms\n");
+    lab.standing("c", Standing::Well);
+    let parsed = config::parse("test", BASE.as_bytes()).expect("right").config;
+    *lab.published.config.write() = Arc::new(parsed);
+    let until = patience();
+    while !lab.published.checks.read().is_empty() {
+        assert!(clock::now() < until, "still there");
+        clock::sleep_until(clock::now() + Duration::from_millis(5));
+    }
+    lab.end();
+}
+
+#[test]
+fn whom_a_check_concerns_has_a_name() {
+    let text = format!("{BASE}[check c]\nservice = node\ntype = load\ntarget = 1\n");
+    let config = config::parse("test", text.as_bytes()).expect("right").config;
+    assert_eq!(concerned(&config, &config.checks[0]), "this node");
+}
