@@ -1,6 +1,8 @@
 //! Network namespaces for the tests of `os`: a thread of its own that left the machine's network behind.
 
+use super::clock;
 use std::process::Command;
+use std::time::Duration;
 
 /// Runs `test` on a thread in a fresh, empty network namespace, which ends with the thread. Without root
 /// it says so and does nothing.
@@ -48,5 +50,11 @@ pub(crate) fn with_neighbour<T: Send + 'static>(
     let thread = told.recv().expect("the neighbour left its network");
     run(&format!("ip link add eth0 type veth peer name eth0 netns {thread} && ip link set eth0 up"));
     go.send(()).expect("heard");
+    // What is sent before the kernel has seen both ends is dropped without a word.
+    let patience = clock::now() + Duration::from_secs(20);
+    while !run("ip link show eth0").contains("state UP") {
+        assert!(clock::now() < patience, "the cable never came up");
+        clock::sleep_until(clock::now() + Duration::from_millis(1));
+    }
     neighbour
 }

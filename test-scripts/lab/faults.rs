@@ -134,7 +134,8 @@ impl Class {
             Class::Frozen => VALID_LFT + Duration::from_millis(600),
             // Its leases run out and the others take over (2.2 T); if it had the office, it is first
             // noticed that it leads nobody (three promises, and one for each that stands before: 1.6 T each).
-            Class::HalfCut => interval * 11 / 5 + interval * 13,
+            // A member that is heard and hears nothing declines its services after 5 s.
+            Class::HalfCut => Duration::from_secs(5) + interval * 11 / 5 + interval * 13,
             // Its card is up, its neighbours hear it on the internal LAN: nothing tells it that clients do not.
             Class::Unseen => length,
             // Told by the kernel: 10 ms (P3).
