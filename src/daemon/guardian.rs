@@ -352,10 +352,9 @@ struct Funeral {
     /// The life to say goodbye for, and the next sequence.
     unsaid: Option<(crate::vocabulary::Incarnation, u64)>,
     removed: usize,
-    clean: bool,
     next_try: Instant,
     /// When the kernel showed that none is left: LEAVE is said from then on.
-    clean_at: Instant,
+    clean_at: Option<Instant>,
     said: usize,
     trouble: Option<String>,
     told: bool,
@@ -367,9 +366,8 @@ impl Funeral {
             territory,
             unsaid: signs.unfinished(),
             removed: 0,
-            clean: false,
             next_try: now,
-            clean_at: Instant::MAX,
+            clean_at: None,
             said: 0,
             trouble: None,
             told: false,
@@ -378,30 +376,28 @@ impl Funeral {
 
     /// When there is something to do again.
     fn next(&self) -> Option<Instant> {
-        if !self.clean {
-            return Some(self.next_try);
-        }
+        let Some(clean_at) = self.clean_at else { return Some(self.next_try) };
         self.unsaid?;
-        SAYINGS.get(self.said).map(|&after| self.clean_at + after)
+        SAYINGS.get(self.said).map(|&after| clean_at + after)
     }
 
     /// P1: first the aliases, then the kernel is asked again, and only then LEAVE.
     fn go_on(&mut self, now: Instant, last_word: &mut LastWord) {
-        if !self.clean {
-            match last_word.clear(&self.territory) {
+        let clean_at = match self.clean_at {
+            Some(clean_at) => clean_at,
+            None => match last_word.clear(&self.territory) {
                 Ok(gone) => {
                     self.removed += gone.len();
-                    self.clean = true;
-                    self.clean_at = now;
+                    *self.clean_at.insert(now)
                 }
                 Err(error) => {
                     self.trouble = Some(error);
                     self.next_try = now + TRY_AGAIN;
                     return;
                 }
-            }
-        }
-        let due = SAYINGS.get(self.said).is_some_and(|&after| now >= self.clean_at + after);
+            },
+        };
+        let due = SAYINGS.get(self.said).is_some_and(|&after| now >= clean_at + after);
         if let (true, Some((life, mut sequence))) = (due, self.unsaid) {
             for _ in 0..COPIES {
                 sequence = last_word.say(life, sequence);
@@ -413,7 +409,7 @@ impl Funeral {
 
     fn text(&self) -> String {
         let said = if self.said > 0 { ", LEAVE is said" } else { "" };
-        if self.clean {
+        if self.clean_at.is_some() {
             format!("{} service addresses are down{said}", self.removed)
         } else {
             "its service addresses could not all be removed".to_owned()

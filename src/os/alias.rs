@@ -226,17 +226,18 @@ impl Card {
     /// Removes what an earlier life left on this card. Says what it removed.
     ///
     /// # Errors
-    /// No such card.
+    /// No such card. An address that could not be removed: the first one; the others are gone.
     pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
         let leftovers = self.leftovers(services)?;
+        let mut result = Ok(());
         for address in &leftovers {
             // Read again each time: with a primary the kernel takes others along.
             let present = self.addresses()?;
             if let Some(held) = present.iter().find(|held| held.address == *address) {
-                self.take_away(held, &present)?;
+                result = result.and(self.take_away(held, &present));
             }
         }
-        Ok(leftovers)
+        result.map(|()| leftovers)
     }
 
     /// By its label ours, and neither tagged nor mortal: whoever made it by ioctl died before the rest.
@@ -485,7 +486,7 @@ fn cache_info(preferred_s: u32, valid_s: u32) -> Vec<u8> {
     [preferred_s.to_ne_bytes(), valid_s.to_ne_bytes(), [0; 4], [0; 4]].concat()
 }
 
-fn interface_request(name: &str) -> libc::ifreq {
+pub(super) fn interface_request(name: &str) -> libc::ifreq {
     assert!(name.len() < libc::IFNAMSIZ, "names and labels have at most 15 bytes");
     // SAFETY: all-zero bytes are a valid ifreq (integers, and a union of integers).
     let mut interface: libc::ifreq = unsafe { std::mem::zeroed() };

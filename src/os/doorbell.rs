@@ -64,19 +64,9 @@ pub fn wait(descriptors: &[BorrowedFd<'_>], until: Instant) -> io::Result<u16> {
     assert!(descriptors.len() <= MOST, "no thread waits for more than {MOST} descriptors");
     let mut polled = [libc::pollfd { fd: -1, events: 0, revents: 0 }; MOST];
     for (slot, descriptor) in polled.iter_mut().zip(descriptors) {
-        *slot = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        *slot = asked(descriptor);
     }
-    let timeout = clock::timespec(until.since(clock::now()));
-    let timeout = if until == Instant::MAX { std::ptr::null() } else { &raw const timeout };
-    // SAFETY: the first `descriptors.len()` entries are initialised, `timeout` is null or points to a
-    // timespec that lives until after the call, and a null mask leaves the signal mask alone.
-    let result = unsafe {
-        libc::ppoll(polled.as_mut_ptr(), descriptors.len() as libc::nfds_t, timeout, std::ptr::null())
-    };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
-    }
+    poll(&mut polled[..descriptors.len()], until)?;
     let ready = polled.iter().enumerate().filter(|(_, slot)| slot.revents != 0);
     Ok(ready.fold(0, |bits, (index, _)| bits | 1 << index))
 }
@@ -86,26 +76,35 @@ pub fn wait(descriptors: &[BorrowedFd<'_>], until: Instant) -> io::Result<u16> {
 /// # Errors
 /// As `wait`.
 pub fn wait_any(descriptors: &[BorrowedFd<'_>], until: Instant) -> io::Result<Vec<bool>> {
-    let poll = |descriptor: &BorrowedFd<'_>| libc::pollfd {
-        fd: descriptor.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    let mut polled: Vec<libc::pollfd> = descriptors.iter().map(poll).collect();
+    let mut polled: Vec<libc::pollfd> = descriptors.iter().map(asked).collect();
+    poll(&mut polled, until)?;
+    Ok(polled.iter().map(|slot| slot.revents != 0).collect())
+}
+
+fn asked(descriptor: &BorrowedFd<'_>) -> libc::pollfd {
+    libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 }
+}
+
+/// Nothing is ready when the instant has come, or a signal did.
+fn poll(polled: &mut [libc::pollfd], until: Instant) -> io::Result<()> {
     let timeout = clock::timespec(until.since(clock::now()));
     let timeout = if until == Instant::MAX { std::ptr::null() } else { &raw const timeout };
     // SAFETY: pointer and length are those of `polled`, `timeout` is null or points to a timespec that
     // lives until after the call, and a null mask leaves the signal mask alone.
     let result =
         unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout, std::ptr::null()) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-        return Ok(vec![false; descriptors.len()]);
+    if result >= 0 {
+        return Ok(());
     }
-    Ok(polled.iter().map(|slot| slot.revents != 0).collect())
+    let error = io::Error::last_os_error();
+    if error.kind() != io::ErrorKind::Interrupted {
+        return Err(error);
+    }
+    // What the answers hold after a call that failed is not said anywhere.
+    for slot in polled {
+        slot.revents = 0;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

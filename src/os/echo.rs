@@ -5,10 +5,11 @@
 use super::clock;
 use super::doorbell;
 use crate::vocabulary::Instant;
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
 use std::io;
-use std::mem::size_of;
-use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// ECHO of RFC 792 and RFC 4443, and their replies.
 const ECHO: [u8; 2] = [8, 128];
@@ -32,19 +33,13 @@ impl Echo {
     pub fn ask(address: IpAddr, mark: u64) -> io::Result<Self> {
         let v6 = address.is_ipv6();
         let (family, protocol) = match v6 {
-            false => (libc::AF_INET, libc::IPPROTO_ICMP),
-            true => (libc::AF_INET6, libc::IPPROTO_ICMPV6),
+            false => (AddressFamily::Inet, SockProtocol::Icmp),
+            true => (AddressFamily::Inet6, SockProtocol::IcmpV6),
         };
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: takes three numbers.
-        let fd = unsafe { libc::socket(family, kind, protocol) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `fd` was just made, and nobody else has it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket::socket(family, SockType::Raw, flags, protocol)?;
         // Connected: what others send to this machine is not heard.
-        connect(&fd, address)?;
+        socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, 0)))?;
         let echo = Echo { fd, v6, mark: mark.to_be_bytes() };
         echo.send()?;
         Ok(echo)
@@ -60,11 +55,8 @@ impl Echo {
             let sum = checksum(&message);
             message[2..4].copy_from_slice(&sum.to_be_bytes());
         }
-        // SAFETY: pointer and length are those of `message`.
-        let sent = unsafe {
-            libc::send(self.fd.as_raw_fd(), message.as_ptr().cast(), message.len(), libc::MSG_DONTWAIT)
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        socket::send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_DONTWAIT)?;
+        Ok(())
     }
 
     /// Has the answer come among what waits?
@@ -74,14 +66,10 @@ impl Echo {
     pub fn is_answered(&self) -> io::Result<bool> {
         let mut buffer = [0_u8; 1_500];
         loop {
-            // SAFETY: pointer and length are those of `buffer`.
-            let length = unsafe {
-                libc::recv(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
-            };
-            let Ok(length) = usize::try_from(length) else {
-                let error = io::Error::last_os_error();
-                let nothing = error.kind() == io::ErrorKind::WouldBlock;
-                return if nothing { Ok(false) } else { Err(error) };
+            let length = match socket::recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => length,
+                Err(Errno::EAGAIN) => return Ok(false),
+                Err(error) => return Err(error.into()),
             };
             // A raw IPv4 socket delivers the IP header too, whose length is in its first byte.
             let header = if self.v6 { 0 } else { usize::from(buffer[0] & 0x0f) * 4 };
@@ -121,30 +109,6 @@ fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0)
-}
-
-fn connect(fd: &OwnedFd, address: IpAddr) -> io::Result<()> {
-    let result = match address {
-        IpAddr::V4(v4) => {
-            // SAFETY: all zeros is a valid sockaddr_in.
-            let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-            to.sin_family = libc::AF_INET as libc::sa_family_t;
-            to.sin_addr.s_addr = u32::from(v4).to_be();
-            let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-            // SAFETY: pointer and length are those of `to`, which lives until after the call.
-            unsafe { libc::connect(fd.as_raw_fd(), (&raw const to).cast(), length) }
-        }
-        IpAddr::V6(v6) => {
-            // SAFETY: all zeros is a valid sockaddr_in6.
-            let mut to: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            to.sin6_addr.s6_addr = v6.octets();
-            let length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            // SAFETY: pointer and length are those of `to`, which lives until after the call.
-            unsafe { libc::connect(fd.as_raw_fd(), (&raw const to).cast(), length) }
-        }
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

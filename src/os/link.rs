@@ -2,6 +2,7 @@
 //!
 //! Owned by the link monitor thread. Ends by being dropped.
 
+use super::alias::interface_request;
 use super::doorbell::{self, Doorbell};
 use super::netlink::{Message, Netlink, Request, attributes, number_at};
 use crate::vocabulary::Instant;
@@ -45,15 +46,10 @@ pub struct CardState {
 /// # Errors
 /// ENODEV: there is none of that name.
 pub fn card_state(device: &str) -> io::Result<CardState> {
-    let bytes = device.as_bytes();
-    if bytes.len() >= libc::IFNAMSIZ {
+    if device.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
-    // SAFETY: all zeros is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, &from) in request.ifr_name.iter_mut().zip(bytes) {
-        *to = from as libc::c_char;
-    }
+    let mut request = interface_request(device);
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))
         .or_else(|_| std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)))?;
     // SAFETY: SIOCGIFFLAGS reads the name and writes the flags, both within `request`.

@@ -48,13 +48,17 @@ impl End {
 
     /// The next message.
     pub fn receive(&self) -> Waiting {
-        let mut buffer = vec![0; LONGEST];
-        match socket::recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) | Err(nix::errno::Errno::ECONNRESET) => Waiting::Closed,
-            Ok(length) => {
-                buffer.truncate(length);
-                Waiting::Message(buffer)
-            }
+        let fd = self.0.as_raw_fd();
+        // How long is it? Asked at every wake of the guardian: nothing is allocated where nothing waits.
+        let peek = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+        let length = match socket::recv(fd, &mut [], peek) {
+            Ok(0) | Err(nix::errno::Errno::ECONNRESET) => return Waiting::Closed,
+            Ok(length) => length,
+            Err(_) => return Waiting::Nothing,
+        };
+        let mut message = vec![0; length];
+        match socket::recv(fd, &mut message, MsgFlags::MSG_DONTWAIT) {
+            Ok(_) => Waiting::Message(message),
             Err(_) => Waiting::Nothing,
         }
     }

@@ -78,26 +78,19 @@ impl LastWord {
             Some(card) => self.card.insert(card),
             None => self.card.insert(Card::open(&self.device)?),
         };
-        let mut gone = Vec::new();
-        let mut failure = None;
-        let before = match card.leftovers(&territory.addresses) {
-            // The card was taken away, and its addresses with it.
-            Err(error) if card_is_gone(&error) => return Ok(gone),
-            other => other?,
-        };
-        for address in before {
-            match card.remove(address) {
-                Ok(()) => gone.push(address),
-                Err(error) => failure = Some(error),
-            }
-        }
+        let cleared = card.clear_leftovers(&territory.addresses);
         for &gateway in &territory.gateways {
             // A route without its address reaches nobody: it does not keep LEAVE back.
             let _ = card.remove_default_route(gateway);
         }
+        let gone = match cleared {
+            // The card was taken away, and its addresses with it.
+            Err(error) if card_is_gone(&error) => return Ok(Vec::new()),
+            other => other?,
+        };
         match card.leftovers(&territory.addresses) {
             Ok(left) if left.is_empty() => Ok(gone),
-            Ok(left) => Err(failure.unwrap_or_else(|| io::Error::other(format!("{left:?} came back")))),
+            Ok(left) => Err(io::Error::other(format!("{left:?} came back"))),
             Err(error) if card_is_gone(&error) => Ok(gone),
             Err(error) => Err(error),
         }
@@ -183,6 +176,9 @@ route = default via 203.0.113.1
             card.add_default_route(Ipv4Addr::new(203, 0, 113, 1)).expect("added");
             // The third is ours by its label, though no service of the file has it any more.
             assert_eq!(last_word.clear(&territory).expect("all gone").len(), 3);
+            // A worker that was killed between the ioctl and what makes the address mortal.
+            run("ip addr add 203.0.113.21/24 dev eth0 label eth0:d0");
+            assert_eq!(last_word.clear(&territory).expect("gone").len(), 1, "only begun to be made");
             assert_eq!(card.leftovers(&territory.addresses).expect("read"), [] as [IpAddr; 0]);
             let left = run("ip -o addr show dev eth0");
             assert!(left.contains("203.0.113.9/24") && left.contains("2001:db8::9/64"), "{left}");
