@@ -2,6 +2,7 @@
 //!
 //! The thread `checks` calls it, once for each of them.
 
+use super::event_words::{object, service_name};
 use crate::config::{Check, CheckScope, Config, PolicyStep, step};
 use serde_json::{Map, Value, json};
 
@@ -73,14 +74,10 @@ pub fn check_fields(config: &Config, check: &Check, event: &CheckEvent, message:
         CheckScope::Node => Value::Null,
         CheckScope::Service(_) => json!(concerned(config, check)),
     };
-    let fields = json!({"event": word, "check": check.name, "service": service, "message": message});
-    match (fields, extra) {
-        (Value::Object(mut fields), Value::Object(extra)) => {
-            fields.extend(extra);
-            fields
-        }
-        (other, _) => unreachable!("{other} is no object"),
-    }
+    let mut fields =
+        object(json!({"event": word, "check": check.name, "service": service, "message": message}));
+    fields.extend(object(extra));
+    fields
 }
 
 /// Is it bad news?
@@ -92,9 +89,7 @@ pub fn is_warning(event: &CheckEvent) -> bool {
 pub fn concerned(config: &Config, check: &Check) -> String {
     match check.scope {
         CheckScope::Node => "this node".to_owned(),
-        CheckScope::Service(id) => {
-            config.service(id).map_or_else(|| format!("service {id}"), |service| service.name.clone())
-        }
+        CheckScope::Service(id) => service_name(config, id),
     }
 }
 

@@ -251,7 +251,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
     object(fields)
 }
 
-fn object(fields: Value) -> Map<String, Value> {
+pub(super) fn object(fields: Value) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         other => unreachable!("{other} is no object"),
@@ -317,7 +317,7 @@ fn node_name(config: &Config, id: NodeId) -> String {
     config.node(id).map_or_else(|| id.to_string(), |node| node.name.clone())
 }
 
-fn service_name(config: &Config, id: ServiceId) -> String {
+pub(super) fn service_name(config: &Config, id: ServiceId) -> String {
     config.service(id).map_or_else(|| format!("service {id}"), |service| service.name.clone())
 }
 

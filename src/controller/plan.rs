@@ -316,6 +316,18 @@ impl Controller {
         (granted + self.margin()).max(office.not_before)
     }
 
+    /// Who may hold the service, but `holder`.
+    fn candidates(&self, state: &State, service: ServiceId, holder: Option<NodeId>) -> Vec<NodeId> {
+        let members = state.members.iter().map(|member| member.id);
+        members.filter(|&node| Some(node) != holder && self.may_hold(state, node, service)).collect()
+    }
+
+    /// Its home, if that is among them; else the least loaded.
+    fn best_of(&self, service: ServiceId, candidates: &[NodeId], loads: &Loads) -> Option<NodeId> {
+        let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
+        own_home.or_else(|| loads.ranking(&self.config, service, candidates, self.me).first().copied())
+    }
+
     fn may_hold(&self, state: &State, node: NodeId, service: ServiceId) -> bool {
         let failed =
             self.office.as_ref().is_some_and(|office| office.notes.failures.contains_key(&(node, service)));
@@ -483,17 +495,8 @@ impl Controller {
         }
         for &service in services {
             let Some(old) = next.slot(service).copied() else { continue };
-            let candidates: Vec<NodeId> = next
-                .members
-                .iter()
-                .map(|member| member.id)
-                .filter(|&node| self.may_hold(next, node, service))
-                .collect();
-            let candidates = self.fit_first(service, candidates);
-            let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
-            let best = own_home
-                .or_else(|| loads.ranking(&self.config, service, &candidates, self.me).first().copied());
-            let slot = match best {
+            let candidates = self.fit_first(service, self.candidates(next, service, None));
+            let slot = match self.best_of(service, &candidates, &loads) {
                 Some(node) => Slot { service, holder: Some(node), phase: Phase::Held, pinned: false },
                 None => self.nowhere(next, &old),
             };

@@ -512,17 +512,9 @@ impl Controller {
                 local.from = None;
             }
         }
-        let held: Vec<ServiceId> = self
-            .services
-            .iter()
-            .filter(|(_, local)| local.present && local.wanted)
-            .map(|(&id, _)| id)
-            .collect();
         if self.serving_lineage != state.lineage {
             self.serving_lineage = state.lineage;
-            for id in held {
-                self.announce(now, id);
-            }
+            self.announce_held(now);
         }
     }
 
@@ -533,12 +525,13 @@ impl Controller {
         if by < self.timing.t {
             return;
         }
-        let held: Vec<ServiceId> = self
-            .services
-            .iter()
-            .filter(|(_, local)| local.present && local.wanted)
-            .map(|(&id, _)| id)
-            .collect();
+        self.announce_held(now);
+    }
+
+    /// Everything that is served here.
+    fn announce_held(&mut self, now: Instant) {
+        let held = self.services.iter().filter(|(_, local)| local.present && local.wanted);
+        let held: Vec<ServiceId> = held.map(|(&id, _)| id).collect();
         for id in held {
             self.announce(now, id);
         }

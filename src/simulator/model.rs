@@ -20,7 +20,7 @@ mod lease;
 mod tests;
 
 use agreement::Agreement;
-use explore::{Findings, explore};
+use explore::{Findings, Model, explore};
 use handover::Handover;
 use lease::{Bounds, Lease};
 
@@ -57,60 +57,69 @@ impl Exploration {
 ///
 /// No model or no mistake of that name; the known ones are named.
 pub fn explorations(model: &str, planted: Option<&str>) -> Result<Vec<Exploration>, String> {
-    let mut found = Vec::new();
-    let mut known = Vec::new();
-    let mut add = |of: &str, name: String, run: Box<dyn Fn() -> Findings + Send + Sync>| {
-        let name = format!("{of} {name}");
-        found.push(Exploration { name, run });
-    };
-    if model == "lease" || model == "all" {
-        for mistake in lease::Mistake::ALL {
-            let name = format!("{mistake:?}");
-            if planted == Some(name.as_str()) {
-                let rules = Lease { bounds: mistake.bounds(), mistake: Some(mistake) };
-                add("lease", name.clone(), Box::new(move || explore(&rules, MOST)));
-            }
-            known.push(name);
-        }
-        for bounds in wide_bounds().into_iter().filter(|_| planted.is_none()) {
-            let rules = Lease { bounds, mistake: None };
-            add("lease", format!("{bounds:?}"), Box::new(move || explore(&rules, MOST)));
-        }
+    let mut search = Search { model, planted, found: Vec::new(), known: Vec::new() };
+    for mistake in lease::Mistake::ALL {
+        let rules = Lease { bounds: mistake.bounds(), mistake: Some(mistake) };
+        search.with_mistake("lease", format!("{mistake:?}"), rules);
     }
-    if model == "agreement" || model == "all" {
-        for mistake in agreement::Mistake::ALL {
-            let name = format!("{mistake:?}");
-            if planted == Some(name.as_str()) {
-                let rules = Agreement { bounds: mistake.bounds(), mistake: Some(mistake) };
-                add("agreement", name.clone(), Box::new(move || explore(&rules, MOST)));
-            }
-            known.push(name);
-        }
-        for bounds in wide_agreements().into_iter().filter(|_| planted.is_none()) {
-            let rules = Agreement { bounds, mistake: None };
-            add("agreement", format!("{bounds:?}"), Box::new(move || explore(&rules, MOST)));
-        }
+    for bounds in wide_bounds() {
+        search.without("lease", format!("{bounds:?}"), Lease { bounds, mistake: None });
     }
-    if model == "handover" || model == "all" {
-        for mistake in handover::Mistake::ALL {
-            let name = format!("{mistake:?}");
-            if planted == Some(name.as_str()) {
-                let versions = mistake.versions();
-                let rules = Handover { versions, wrong_clock: 0, mistake: Some(mistake) };
-                add("handover", name.clone(), Box::new(move || explore(&rules, MOST)));
-            }
-            known.push(name);
-        }
-        for wrong_clock in (0..3).filter(|_| planted.is_none()) {
-            let rules = Handover { versions: 3, wrong_clock, mistake: None };
-            let name = format!("to version 4, clock {wrong_clock} wrong");
-            add("handover", name, Box::new(move || explore(&rules, MOST)));
-        }
+    for mistake in agreement::Mistake::ALL {
+        let rules = Agreement { bounds: mistake.bounds(), mistake: Some(mistake) };
+        search.with_mistake("agreement", format!("{mistake:?}"), rules);
     }
+    for bounds in wide_agreements() {
+        search.without("agreement", format!("{bounds:?}"), Agreement { bounds, mistake: None });
+    }
+    for mistake in handover::Mistake::ALL {
+        let rules = Handover { versions: mistake.versions(), wrong_clock: 0, mistake: Some(mistake) };
+        search.with_mistake("handover", format!("{mistake:?}"), rules);
+    }
+    for wrong_clock in 0..3 {
+        let rules = Handover { versions: 3, wrong_clock, mistake: None };
+        search.without("handover", format!("to version 4, clock {wrong_clock} wrong"), rules);
+    }
+    let Search { found, known, .. } = search;
     match (known.is_empty(), found.is_empty()) {
         (true, _) => Err(format!("no model {model:?}: lease, agreement, handover, all")),
         (false, true) => Err(format!("no such mistake; known are {}", known.join(", "))),
         _ => Ok(found),
+    }
+}
+
+/// What was asked for, and what of it there is.
+struct Search<'a> {
+    model: &'a str,
+    planted: Option<&'a str>,
+    found: Vec<Exploration>,
+    /// The mistakes of the models that were asked for.
+    known: Vec<String>,
+}
+
+impl Search<'_> {
+    fn with_mistake(&mut self, of: &str, mistake: String, rules: impl Model + Send + Sync + 'static) {
+        if self.is_asked_for(of) {
+            if self.planted == Some(mistake.as_str()) {
+                self.add(of, &mistake, rules);
+            }
+            self.known.push(mistake);
+        }
+    }
+
+    fn without(&mut self, of: &str, bounds: String, rules: impl Model + Send + Sync + 'static) {
+        if self.is_asked_for(of) && self.planted.is_none() {
+            self.add(of, &bounds, rules);
+        }
+    }
+
+    fn is_asked_for(&self, model: &str) -> bool {
+        self.model == model || self.model == "all"
+    }
+
+    fn add(&mut self, of: &str, name: &str, rules: impl Model + Send + Sync + 'static) {
+        let run = Box::new(move || explore(&rules, MOST));
+        self.found.push(Exploration { name: format!("{of} {name}"), run });
     }
 }
 

@@ -73,16 +73,9 @@ impl Controller {
         if self.failing_on(next, service).is_some() {
             return None;
         }
-        let candidates: Vec<NodeId> = next
-            .members
-            .iter()
-            .map(|member| member.id)
-            .filter(|&node| {
-                node != holder && self.may_hold(next, node, service) && !self.is_unfit(node, service)
-            })
-            .collect();
-        let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
-        own_home.or_else(|| loads.ranking(&self.config, service, &candidates, self.me).first().copied())
+        let mut candidates = self.candidates(next, service, Some(holder));
+        candidates.retain(|&node| !self.is_unfit(node, service));
+        self.best_of(service, &candidates, loads)
     }
 
     /// How much later than the holder the others may see the same failure: as many results in a row, each at its

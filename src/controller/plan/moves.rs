@@ -75,16 +75,8 @@ impl Controller {
             None
         };
         if let Some(why) = drained {
-            let candidates: Vec<NodeId> = next
-                .members
-                .iter()
-                .map(|member| member.id)
-                .filter(|&node| node != holder && self.may_hold(next, node, service))
-                .collect();
-            let candidates = self.fit_first(service, candidates);
-            let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
-            let ranked = loads.ranking(&self.config, service, &candidates, self.me);
-            return own_home.or_else(|| ranked.first().copied()).map(|to| (to, false, why));
+            let candidates = self.fit_first(service, self.candidates(next, service, Some(holder)));
+            return self.best_of(service, &candidates, loads).map(|to| (to, false, why));
         }
         if let Some(to) = self.better_place(now, next, slot, holder, loads) {
             return Some((to, false, Why::CheckFailed));

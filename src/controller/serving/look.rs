@@ -183,8 +183,8 @@ impl Controller {
     }
 
     /// A holder has let go, by its own word or its guardian's (J2) or by a new life's first word (J1), perhaps after
-    /// the state gave its services to this node. Whoever has answered for their addresses so far was its kernel, as a rule: the latch need not
-    /// wait for that any more. In case it was somebody else, the look is a whole one.
+    /// the state gave its services to this node. Whoever has answered for their addresses so far was its kernel, as
+    /// a rule: the latch need not wait for that any more. In case it was somebody else, the look is a whole one.
     pub(in crate::controller) fn look_anew(&mut self, now: Instant, holder: NodeId) {
         let state = self.committed.as_ref();
         for (&id, local) in &mut self.services {

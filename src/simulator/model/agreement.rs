@@ -6,7 +6,7 @@
 //! dies keeps its record (assumption (c)) and loses its office; as it may be silent for as long as it likes, it
 //! needs no rule of its own beyond that. Each proposal adds one change, and may change the membership to any that its author is in.
 
-use super::explore::{Model, Steps};
+use super::explore::{Model, Steps, bits};
 use std::fmt::Write;
 
 const NODES: usize = 3;
@@ -386,7 +386,7 @@ impl Model for Agreement {
             history().any(|value| value.members.count_ones() == 1),
             history().any(|value| value.term > 4 && value.members != 0b111),
         ];
-        marks.iter().enumerate().map(|(bit, mark)| u32::from(*mark) << bit).sum()
+        bits(&marks)
     }
 
     fn landmarks(&self) -> &'static [&'static str] {

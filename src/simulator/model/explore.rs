@@ -34,6 +34,11 @@ pub trait Model {
     fn picture(&self, state: &Self::State) -> String;
 }
 
+/// Marks as the bits of [`Model::reached`].
+pub fn bits(marks: &[bool]) -> u32 {
+    marks.iter().enumerate().map(|(bit, mark)| u32::from(*mark) << bit).sum()
+}
+
 /// Collects what can happen in one state; words are made only where a schedule is told.
 pub struct Steps<S> {
     next: Vec<S>,

@@ -6,7 +6,7 @@
 //! One node's clock is up to a tick wrong. Two may have the address only as the ends of an offered
 //! handover, and not for longer than `until` and the clocks' error; three never.
 
-use super::explore::{Model, Steps};
+use super::explore::{Model, Steps, bits};
 use std::fmt::Write;
 
 const NODES: usize = 3;
@@ -418,7 +418,7 @@ impl Model for Handover {
             state.controller != 2 && alone(1) && plan.giver == 0,
             !state.nodes[0].up && alone(1),
         ];
-        marks.iter().enumerate().map(|(bit, mark)| u32::from(*mark) << bit).sum()
+        bits(&marks)
     }
 
     fn landmarks(&self) -> &'static [&'static str] {

@@ -11,7 +11,7 @@
 mod nodes;
 mod packets;
 
-use super::explore::{Model, Steps};
+use super::explore::{Model, Steps, bits};
 use std::fmt::Write;
 
 const NODES: usize = 3;
@@ -364,7 +364,7 @@ impl Model for Lease {
                 .is_some_and(|node| member(node) && later(node) && state.nodes.iter().any(|node| !node.up)),
             nodes().any(|(_, node)| node.up && state.crashed > 0 && node.wait > 0),
         ];
-        marks.iter().enumerate().map(|(bit, mark)| u32::from(*mark) << bit).sum()
+        bits(&marks)
     }
 
     fn landmarks(&self) -> &'static [&'static str] {

@@ -3,8 +3,8 @@
 //! Owned by the thread `checks`. A worker that a hanging disk keeps is written off and replaced: it harms nobody, and
 //! ends by itself when the disk lets it go. At the end who is idle or can be called off is joined, who hangs is left.
 
-use super::Order;
 use super::kinds::{self, look};
+use super::{ALLOWANCE, Order};
 use crate::config::Check;
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
@@ -218,6 +218,11 @@ impl Run {
     pub fn since(&self) -> Option<Instant> {
         let nanos = self.began.load(Ordering::SeqCst);
         (nanos > 0).then(|| Instant::from_nanos(nanos))
+    }
+
+    /// When its result is late; `None`: no worker has begun it.
+    pub fn late_at(&self, timeout: Duration) -> Option<Instant> {
+        self.since().map(|began| began + timeout + ALLOWANCE)
     }
 
     /// What is to be said of one that does not come back.

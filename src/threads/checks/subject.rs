@@ -2,8 +2,8 @@
 //!
 //! Owned by the thread `checks`; no thread of its own.
 
+use super::HANGS;
 use super::pool::Run;
-use super::{ALLOWANCE, HANGS};
 use crate::config::{Check, CheckScope};
 use crate::recovery::{Ladder, Standing, Timetable};
 use crate::vocabulary::{Instant, ServiceId};
@@ -88,8 +88,8 @@ impl Subject {
 
     /// Its run has not come back in time.
     pub fn is_late(&self, now: Instant) -> bool {
-        let began = self.run.as_ref().and_then(Run::since);
-        began.is_some_and(|began| now >= began + self.check.timeout + ALLOWANCE)
+        let late_at = self.run.as_ref().and_then(|run| run.late_at(self.check.timeout));
+        late_at.is_some_and(|late_at| now >= late_at)
     }
 
     pub fn runs(&self, number: u64) -> bool {
@@ -123,7 +123,7 @@ impl Subject {
 
     pub fn next_wake(&self) -> Instant {
         let Some(run) = &self.run else { return self.due };
-        let late = run.since().map_or(Instant::MAX, |began| began + self.check.timeout + ALLOWANCE);
+        let late = run.late_at(self.check.timeout).unwrap_or(Instant::MAX);
         let hangs = late + HANGS;
         match (run.settled, run.written_off) {
             (false, _) => self.due.min(late),
