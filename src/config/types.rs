@@ -259,7 +259,8 @@ impl Config {
 
     /// The node with this identity.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.id == id)
+        let at = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.nodes.get(at)
     }
 
     /// The node with this name.
@@ -269,7 +270,8 @@ impl Config {
 
     /// The service with this identity.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.services.iter().find(|service| service.id == id)
+        let at = self.services.binary_search_by_key(&id, |service| service.id).ok()?;
+        self.services.get(at)
     }
 
     /// The service with this name.

@@ -91,6 +91,10 @@ impl Controller {
 
     /// On how many nodes its checks fail, if that is at least half of those that could serve it, and more than one.
     fn failing_on(&self, state: &State, service: ServiceId) -> Option<u32> {
+        let unfit = state.members.iter().filter(|member| self.is_unfit(member.id, service)).count();
+        if unfit < 2 {
+            return None;
+        }
         let able = |node: NodeId| capacity(&self.config, node) > 0.0 && !self.is_down(node);
         let nodes: Vec<NodeId> =
             state.members.iter().map(|member| member.id).filter(|&id| able(id)).collect();
