@@ -350,6 +350,9 @@ impl Controller {
     }
 
     fn margin(&self) -> Duration {
+        if self.planted(Planted::NoMargin) {
+            return Duration::ZERO;
+        }
         self.timing.margin(self.lateness)
     }
 

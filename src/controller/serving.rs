@@ -159,7 +159,8 @@ impl Controller {
         if !self.is_member() || self.parting {
             return Duty::None;
         }
-        let Some(slot) = self.committed.as_ref().and_then(|state| state.slot(service)) else {
+        let hasty = self.proposed.as_ref().filter(|_| self.planted(Planted::ActOnProposal));
+        let Some(slot) = hasty.or(self.committed.as_ref()).and_then(|state| state.slot(service)) else {
             return Duty::None;
         };
         let mine = slot.holder == Some(self.me);

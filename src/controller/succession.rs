@@ -324,6 +324,7 @@ impl Controller {
         term: Term,
         newest: Option<State>,
     ) {
+        let forgets = self.planted(Planted::VotersStatesForgotten);
         let Some(candidacy) = &mut self.candidacy else { return };
         if candidacy.term != term {
             return;
@@ -332,6 +333,7 @@ impl Controller {
         let vote = candidacy.votes.entry(from).or_insert(sent);
         *vote = (*vote).max(sent);
         if let Some(state) = newest
+            && !forgets
             && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
         {
             candidacy.newest = Some(state);
