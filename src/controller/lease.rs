@@ -119,8 +119,10 @@ impl Controller {
     }
 
     fn is_deaf(&self, now: Instant) -> bool {
-        let silent = |following: &Following| now.since(self.heard(following.term.author)) >= DEAF;
-        now >= self.lease.end + DEAF && self.following.as_ref().is_some_and(silent)
+        // Who has only just learnt from another whom it follows has not waited for that one yet.
+        let Some(following) = &self.following else { return false };
+        let heard = self.heard(following.term.author).max(following.beat_at);
+        now >= self.lease.end.max(heard) + DEAF
     }
 
     fn request(&mut self, now: Instant) -> u64 {
@@ -200,6 +202,7 @@ impl Controller {
         if !self.lease.held && self.serving_until() > now {
             self.lease.held = true;
             self.regain_care(now);
+            self.hears_its_controller();
             self.event(Event::LeaseGained { epoch });
         }
     }

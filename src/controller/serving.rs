@@ -488,6 +488,12 @@ impl Controller {
         }
     }
 
+    /// A lease came: this node is fit again. What it has declined stays declined at this epoch (the controller may
+    /// have given it away on that word, without waiting for leases).
+    pub(super) fn hears_its_controller(&mut self) {
+        self.serving.given_up = None;
+    }
+
     /// At this very epoch: no failure of a service, and over with the next version.
     pub(super) fn has_given_up(&self) -> bool {
         self.serving.given_up == Some(self.epoch())
