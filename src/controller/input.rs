@@ -87,6 +87,9 @@ pub enum Input {
         /// Those of them that it holds and that shall go elsewhere, where a fit node is.
         given_up: Vec<ServiceId>,
     },
+    /// What `load` measures of this machine, in thousandths of a full one; `None`: nothing. Steady: sent when it has
+    /// changed by a step.
+    Load(Option<u32>),
     /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
     /// been handed in; what expired has not been acted on yet.
     Late {

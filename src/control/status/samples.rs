@@ -72,6 +72,9 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(300),
     }
 }
 
@@ -126,6 +129,8 @@ pub fn view() -> View {
             service_view(2, Some(WEB3), false),
             service_view(3, Some(WEB3), false),
         ],
+        ground: None,
+        moves: Vec::new(),
     }
 }
 
@@ -147,6 +152,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             lateness_us: 41,
             rejected: 0,
             strangers: Vec::new(),
+            ..Status::default()
         }),
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }

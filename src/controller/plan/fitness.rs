@@ -39,17 +39,6 @@ impl Controller {
         Some((&report.unfit, &report.given_up))
     }
 
-    /// The fit ones, or all if none is: somebody shall serve it.
-    pub(in crate::controller) fn fit_first(
-        &self,
-        service: ServiceId,
-        candidates: Vec<NodeId>,
-    ) -> Vec<NodeId> {
-        let fit: Vec<NodeId> =
-            candidates.iter().copied().filter(|&node| !self.is_unfit(node, service)).collect();
-        if fit.is_empty() { candidates } else { fit }
-    }
-
     /// Where a service that its holder gave up goes: the best fit node, once the others have had the time to see
     /// the same. What fails on half of the nodes is the check's fault, or that of something behind it.
     pub(in crate::controller) fn better_place(
@@ -73,9 +62,10 @@ impl Controller {
         if self.failing_on(next, service).is_some() {
             return None;
         }
-        let mut candidates = self.candidates(next, service, Some(holder));
+        let ground = self.ground(next);
+        let mut candidates = ground.candidates(service, Some(holder));
         candidates.retain(|&node| !self.is_unfit(node, service));
-        self.best_of(service, &candidates, loads)
+        ground.best_of(service, &candidates, loads)
     }
 
     /// How much later than the holder the others may see the same failure: as many results in a row, each at its
@@ -102,8 +92,19 @@ impl Controller {
         (failing >= 2 && failing * 2 >= nodes.len()).then(|| u32::try_from(failing).unwrap_or(u32::MAX))
     }
 
+    /// What `load` measures here. It moves nothing: it counts when something has to be placed.
+    pub(in crate::controller) fn on_load(&mut self, now: Instant, measured: Option<u32>) {
+        if self.measured != measured {
+            self.measured = measured;
+            if self.office.is_none() && self.is_member() {
+                self.ask(now);
+            }
+        }
+    }
+
     /// Who gave up what, since when; what is suspected is told once.
     pub(in crate::controller) fn note_fitness(&mut self, now: Instant, current: &State) {
+        self.note_flaps(now, current);
         for slot in &current.table {
             let service = slot.service;
             let gives_up = slot.holder.filter(|&holder| self.gives_up(holder, service));
@@ -124,5 +125,40 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// A check that fails, an external link that is lost: each time is charged. What fails on half of the nodes is
+    /// nobody's own.
+    fn note_flaps(&mut self, now: Instant, current: &State) {
+        let half_life = self.config.cluster.damping;
+        let members: Vec<NodeId> = current.members.iter().map(|member| member.id).collect();
+        let mut unfit: BTreeSet<(NodeId, ServiceId)> = BTreeSet::new();
+        for &node in &members {
+            let services = self.told_of(node).map_or(&[][..], |(unfit, _)| unfit);
+            unfit.extend(services.iter().map(|&service| (node, service)));
+        }
+        let external: BTreeMap<NodeId, bool> =
+            members.iter().map(|&node| (node, self.external_of(node))).collect();
+        let working = external.values().filter(|works| **works).count();
+        let Some(office) = &self.office else { return };
+        let mut charged: Vec<(NodeId, Option<ServiceId>)> = Vec::new();
+        for &(node, service) in unfit.difference(&office.notes.unfit) {
+            if self.failing_on(current, service).is_none() {
+                charged.push((node, Some(service)));
+            }
+        }
+        for (node, _) in external.iter().filter(|(_, works)| !**works) {
+            if working * 2 > members.len() && office.notes.external.get(node) == Some(&true) {
+                charged.push((*node, None));
+            }
+        }
+        let Some(office) = &mut self.office else { return };
+        for place in charged {
+            office.notes.damping.charge(now, place, half_life);
+        }
+        if let Some(soonest) = office.notes.damping.soonest_reuse(now, half_life) {
+            office.notes.look_again(now + soonest);
+        }
+        (office.notes.unfit, office.notes.external) = (unfit, external);
     }
 }
