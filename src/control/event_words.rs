@@ -6,6 +6,7 @@ use super::status::hardware_address;
 use crate::config::Config;
 use crate::controller::{Event, LocalFault, Tampering, Why};
 use crate::vocabulary::{NodeId, ServiceId};
+use crate::wire::{Cause, MoveStep, Moved};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -325,6 +326,52 @@ pub(super) fn service_name(config: &Config, id: ServiceId) -> String {
 fn millis_text(duration: Duration) -> String {
     let millis = duration.as_micros() as f64 / 1000.0;
     if millis < 10.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}
+
+/// A step of a service's way in words.
+pub fn cause_text(moved: &Moved, node: impl Fn(NodeId) -> String) -> String {
+    let name = |id: Option<NodeId>| id.map_or_else(|| "nobody".to_owned(), &node);
+    let (from, to) = (name(moved.from), name(moved.to));
+    let why = because(why_of(moved.cause));
+    match moved.step {
+        MoveStep::Assigned => format!("assigned to {to} instead of {from}: {why}"),
+        MoveStep::Began => format!("began to move from {from} to {to}: {why}"),
+        MoveStep::Done => format!("moved to {to}"),
+        MoveStep::Aborted => format!("the move to {to} was given up: {why}"),
+    }
+}
+
+/// The cause of a move in one word, as in events.
+pub fn cause_word(cause: Cause) -> &'static str {
+    word(why_of(cause))
+}
+
+/// The step of a move in one word.
+pub fn move_step_word(step: MoveStep) -> &'static str {
+    match step {
+        MoveStep::Assigned => "assigned",
+        MoveStep::Began => "began",
+        MoveStep::Done => "done",
+        MoveStep::Aborted => "aborted",
+    }
+}
+
+fn why_of(cause: Cause) -> Why {
+    match cause {
+        Cause::HolderDown => Why::HolderDown,
+        Cause::ColdStart => Why::ColdStart,
+        Cause::StartFailed => Why::StartFailed,
+        Cause::Tampered => Why::Tampered,
+        Cause::ExternalLink => Why::ExternalLink,
+        Cause::CheckFailed => Why::CheckFailed,
+        Cause::Operator => Why::Operator,
+        Cause::Standby => Why::Standby,
+        Cause::Leaving => Why::Leaving,
+        Cause::Failback => Why::Failback,
+        Cause::Balance => Why::Balance,
+        Cause::TimedOut => Why::TimedOut,
+        Cause::HandedOver => Why::HandedOver,
+    }
 }
 
 /// A reason as a phrase.

@@ -2,7 +2,7 @@
 //! `why` ask the same function of the same ground, on every node: they cannot disagree with what would happen.
 
 use super::ownership::{Loads, home, placement_order};
-use crate::config::Config;
+use crate::config::{Config, Quorum};
 use crate::vocabulary::{NodeId, ServiceId};
 use crate::wire::{Phase, Slot, State};
 use std::collections::BTreeMap;
@@ -63,6 +63,8 @@ pub enum Obstacle {
     Suspect,
     /// Dead.
     Down,
+    /// Too few are left: nobody may serve anything.
+    NoQuorum,
     /// It was granted nothing for long.
     Idle,
     /// It never serves.
@@ -157,13 +159,29 @@ impl Ground {
         (placed, loads)
     }
 
+    /// When that node has died, enough are left to go on: more than half of the members, or fewer where the file
+    /// allows it (with an arbiter: if it answers then).
+    pub fn goes_on_without(&self, node: NodeId) -> bool {
+        let silent =
+            |obstacle| matches!(obstacle, Some(Obstacle::Down | Obstacle::NoMember | Obstacle::Suspect));
+        let living =
+            self.nodes.iter().filter(|(id, ground)| **id != node && !silent(ground.obstacle)).count();
+        living > 0
+            && (2 * living > self.state.members.len() || self.config.cluster.quorum != Quorum::Majority)
+    }
+
     /// Where each service of that node goes when it dies now, as its successor in office decides if it leads.
     pub fn if_dies(&self, node: NodeId) -> Vec<Fate> {
         let mut after = self.clone();
         after.nodes.entry(node).or_default().obstacle = Some(Obstacle::Down);
+        let goes_on = self.goes_on_without(node);
+        if !goes_on {
+            after.nodes.values_mut().for_each(|node| node.obstacle = Some(Obstacle::NoQuorum));
+        }
         if self.controller == node {
             after.controller = self.successor(node);
         }
+        let able = |to, service| goes_on && self.may_hold(to, service);
         let mut homeless: Vec<ServiceId> = Vec::new();
         let mut finished: Vec<(ServiceId, Option<NodeId>)> = Vec::new();
         for slot in &mut after.state.table {
@@ -175,7 +193,7 @@ impl Ground {
                 continue;
             }
             match slot.phase {
-                Phase::Prepare { to } | Phase::Handover { to } if self.may_hold(to, slot.service) => {
+                Phase::Prepare { to } | Phase::Handover { to } if able(to, slot.service) => {
                     *slot = Slot { holder: Some(to), phase: Phase::Held, ..*slot };
                     finished.push((slot.service, Some(to)));
                 }
@@ -203,14 +221,28 @@ impl Ground {
         best.map_or(node, |(&id, _)| id)
     }
 
-    /// That node's load now, and with that service on top if it does not hold it.
+    /// That node's load without that service, and with it.
     pub fn load_with(&self, node: NodeId, service: ServiceId) -> (f64, f64) {
         let mut loads = self.loads();
-        let now = loads.relative(&self.config, node);
-        if self.state.slot(service).and_then(|slot| slot.holder) != Some(node) {
-            loads.add(&self.config, service, node);
+        if self.state.slot(service).and_then(|slot| slot.holder) == Some(node) {
+            loads.remove(&self.config, service, node);
         }
-        (now, loads.relative(&self.config, node))
+        (loads.relative(&self.config, node), loads.after(&self.config, service, node))
+    }
+
+    /// Who may hold that service, in the order in which they would be taken if it had to be placed now.
+    pub fn order(&self, service: ServiceId) -> Vec<NodeId> {
+        let mut loads = self.loads();
+        if let Some(holder) = self.state.slot(service).and_then(|slot| slot.holder) {
+            loads.remove(&self.config, service, holder);
+        }
+        let mut candidates = self.candidates(service, None);
+        let mut order = Vec::with_capacity(candidates.len());
+        while let Some(best) = self.best_of(service, &candidates, &loads) {
+            candidates.retain(|&node| node != best);
+            order.push(best);
+        }
+        order
     }
 
     /// More than 1 is more than the node can carry: where a load is measured, or somebody wrote capacities down.

@@ -16,9 +16,9 @@ use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
 use super::services;
-use crate::config::{CheckScope, Config, MAX_CHECKS};
+use crate::config::{CheckScope, Config, MAX_CHECKS, step};
 use crate::control::check_words::{CheckEvent, check_fields, check_text, is_warning};
-use crate::control::checks::Line;
+use crate::control::checks::{Line, Tried};
 use crate::controller::Input;
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
@@ -328,7 +328,19 @@ impl Work {
             subject.shown = Some(standing);
             subject.since = clock::wall();
         }
-        let line = Line { standing, message: subject.ladder.message().to_owned(), since: subject.since };
+        let (now, wall) = (clock::now(), clock::wall());
+        let tally = subject.ladder.tally(&subject.check, self.config.cluster.forget, now);
+        let tried = tally.steps.iter().filter_map(|tried| {
+            let forgotten = wall + tried.forgotten?.since(now);
+            Some(Tried { step: step(&tried.step), used: tried.used, of: tried.of, forgotten })
+        });
+        let line = Line {
+            standing,
+            message: subject.ladder.message().to_owned(),
+            since: subject.since,
+            bad_in_a_row: tally.bad_in_a_row,
+            tried: tried.collect(),
+        };
         self.thread.published.checks.write(&subject.check.name, line);
     }
 
