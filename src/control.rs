@@ -22,6 +22,7 @@ pub mod client;
 pub mod event_words;
 pub mod events;
 pub mod key;
+pub mod load_words;
 pub mod protocol;
 #[cfg(test)]
 mod rehearsal;
