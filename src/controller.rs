@@ -111,6 +111,8 @@ pub struct Controller {
     /// What the own checks say: unfit for these, and of those, given up.
     unfit: Vec<ServiceId>,
     given_up: Vec<ServiceId>,
+    /// The gateway does not answer this node.
+    cut_off: bool,
     /// What `load` measures here, in thousandths.
     measured: Option<u32>,
     /// What the controller told of places beside the state, and what moved.
@@ -219,6 +221,7 @@ impl Controller {
             services: BTreeMap::new(),
             unfit: Vec::new(),
             given_up: Vec::new(),
+            cut_off: false,
             measured: None,
             told: None,
             history: history::History::default(),
@@ -261,6 +264,7 @@ impl Controller {
             Input::SendFailed { role, fault } => self.on_send_failed(now, role, fault),
             Input::Tampered { service, how } => self.on_tampered(now, service, how),
             Input::Unfit { services, given_up } => self.on_unfit(now, services, given_up),
+            Input::Gateway { silent } => self.on_gateway(now, silent),
             Input::Load(measured) => self.on_load(now, measured),
             Input::Late { by } => self.on_late(now, by),
             Input::Lateness(lateness) => self.lateness = lateness,

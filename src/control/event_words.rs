@@ -21,11 +21,8 @@ pub fn event_text(event: &Event, config: &Config) -> String {
             format!("{} is cleared of suspicion: {}", node(it), because(*why))
         }
         Event::Down { node: it, incarnation, after } => {
-            format!(
-                "{} is down (incarnation {incarnation}), {} after the suspicion",
-                node(it),
-                millis_text(*after)
-            )
+            let after = millis_text(*after);
+            format!("{} is down (incarnation {incarnation}), {after} after the suspicion", node(it))
         }
         Event::Elected { epoch } => format!("this node is the controller now, epoch {epoch}"),
         Event::Following { controller, epoch } => {
@@ -77,6 +74,7 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         | Event::SendsFail { .. }
         | Event::SendsWork { .. }
         | Event::PathFault { .. }
+        | Event::GatewaySuspected { .. }
         | Event::HearsNobody
         | Event::Reborn { .. } => own_trouble(event, config),
     }
@@ -171,6 +169,9 @@ fn own_trouble(event: &Event, config: &Config) -> String {
             let name = node_name(config, *node);
             format!("the path to {name} is cut, but others hear it: no takeover")
         }
+        Event::GatewaySuspected { nodes } => format!(
+            "ALERT: the gateway does not answer {nodes} nodes at once: it is suspected itself; nothing is moved"
+        ),
         Event::HearsNobody => {
             "this node hears nobody: it takes itself for cut off, and nobody for dead".into()
         }
@@ -243,6 +244,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Late { by } => json!({"event": "late", "by_ms": millis(*by)}),
         Event::Link { role, up } => json!({"event": "link", "role": role.to_string(), "up": up}),
         Event::SendsFail { .. } | Event::SendsWork { .. } | Event::HearsNobody => sending_fields(event),
+        Event::GatewaySuspected { nodes } => json!({"event": "gateway-suspected", "nodes": nodes}),
         Event::PathFault { node: it } => json!({"event": "path-fault", "node": node(*it)}),
         Event::Reborn { incarnation } => json!({"event": "reborn", "incarnation": incarnation.0}),
         Event::StoreFailed => json!({"event": "store-failed"}),

@@ -81,6 +81,8 @@ pub struct Candidate {
     pub failed_ms: Option<f64>,
     /// Its checks fail there.
     pub unfit: bool,
+    /// The gateway does not answer that node.
+    pub cut_off: bool,
     /// For coming and going, of the node and of the service there.
     pub penalty: u32,
     /// It is damped, and used again after so long.
@@ -192,6 +194,7 @@ fn candidates(ground: &Ground, names: &Names, service: ServiceId) -> Vec<Candida
             obstacle: known.obstacle.map(|obstacle| obstacle_word(obstacle).into()),
             failed_ms: place.failed.map(|left| left.as_millis() as f64),
             unfit: place.unfit,
+            cut_off: known.cut_off,
             penalty: known.penalty.max(place.penalty),
             reuse_ms: known.reuse.max(place.reuse).map(|left| left.as_millis() as f64),
         }

@@ -87,6 +87,11 @@ pub enum Input {
         /// Those of them that it holds and that shall go elsewhere, where a fit node is.
         given_up: Vec<ServiceId>,
     },
+    /// The gateway does not answer this node, says its own check; or it does again.
+    Gateway {
+        /// It does not.
+        silent: bool,
+    },
     /// What `load` measures of this machine, in thousandths of a full one; `None`: nothing. Steady: sent when it has
     /// changed by a step.
     Load(Option<u32>),

@@ -31,6 +31,8 @@ pub struct NodeGround {
     pub obstacle: Option<Obstacle>,
     /// What `load` measures there, in thousandths.
     pub load_permille: Option<u32>,
+    /// The gateway does not answer it.
+    pub cut_off: bool,
     /// For coming and going.
     pub penalty: u32,
     /// It is damped, and will be used again after so long.
@@ -113,8 +115,8 @@ impl Ground {
     /// How good that node is for that service.
     pub fn rank(&self, node: NodeId, service: ServiceId) -> Rank {
         let place = self.places.get(&(node, service)).copied().unwrap_or_default();
-        let damped = place.reuse.is_some() || self.nodes.get(&node).is_some_and(|node| node.reuse.is_some());
-        match (place.unfit, damped) {
+        let node = self.nodes.get(&node).copied().unwrap_or_default();
+        match (place.unfit || node.cut_off, place.reuse.is_some() || node.reuse.is_some()) {
             (false, false) => Rank::Good,
             (false, true) => Rank::Damped,
             (true, false) => Rank::Unfit,

@@ -48,6 +48,8 @@ pub(super) struct Notes {
     /// Whose checks failed, whose external link worked, when it was looked at last: changes are charged.
     unfit: BTreeSet<(NodeId, ServiceId)>,
     external: BTreeMap<NodeId, bool>,
+    /// The gateway is silent for too many nodes: people were told.
+    gateway_suspected: bool,
     /// Services whose check fails on too many nodes to be believed: people were told.
     suspected: BTreeSet<ServiceId>,
     /// Since when a node is fit to get services back.
@@ -80,6 +82,7 @@ impl Default for Notes {
             damping: Damping::default(),
             unfit: BTreeSet::new(),
             external: BTreeMap::new(),
+            gateway_suspected: false,
             suspected: BTreeSet::new(),
             fit_since: BTreeMap::new(),
             phases: BTreeMap::new(),

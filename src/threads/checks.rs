@@ -104,6 +104,8 @@ struct Work {
     next_run: u64,
     chance: u64,
     told: (Vec<ServiceId>, Vec<ServiceId>),
+    /// The gateway is silent, as the driver was told.
+    cut_off: bool,
     /// Answers to operators' commands that steps became.
     asked: Vec<steps::Asked>,
     rebooting: Option<(JoinHandle<()>, Doorbell)>,
@@ -128,6 +130,7 @@ impl Checks {
             next_run: 1,
             chance: self.seed,
             told: Default::default(),
+            cut_off: false,
             asked: Vec::new(),
             rebooting: None,
             thread: self,
@@ -363,6 +366,10 @@ impl Work {
         };
         let unfit = of(&|subject| subject.is_unfit(now, forget));
         let given_up = of(&Subject::gives_up);
+        let silent = self.subjects.iter().any(Subject::misses_gateway);
+        if std::mem::replace(&mut self.cut_off, silent) != silent {
+            self.thread.driver.send(Told::Happened(Box::new(Input::Gateway { silent })));
+        }
         let told = (unfit, given_up);
         if told != self.told {
             self.told = told.clone();

@@ -239,6 +239,8 @@ pub struct Report {
     pub lateness_us: u32,
     /// What `load` measures here, in thousandths; `None`: services are counted.
     pub load_permille: Option<u32>,
+    /// The gateway does not answer it, says its own check: clients beyond that do not reach it.
+    pub cut_off: bool,
 }
 
 /// What a booting node says of itself.

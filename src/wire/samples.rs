@@ -83,6 +83,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         leaving: false,
         lateness_us: 120,
         load_permille: Some(450),
+        cut_off: true,
     };
     let boot = Boot { remembers: epoch(2, 30), priority: 40, may_vote: true, standby: false };
     let link = |device: &str, role, up| LinkStatus {
@@ -239,14 +240,14 @@ pub fn any_state() -> impl Strategy<Value = State> {
 fn any_report() -> impl Strategy<Value = Report> {
     let services = || vec(any_service(), 0..=12);
     let lists = (services(), services(), services(), services(), services());
-    (lists, services(), services(), any::<bool>(), any::<bool>(), any::<(u32, Option<u32>)>()).prop_map(
+    (lists, services(), services(), any::<bool>(), any::<bool>(), any::<(u32, Option<u32>, bool)>()).prop_map(
         |(
             (holding, ready, failed, ousted, blocked),
             unfit,
             given_up,
             external_ok,
             leaving,
-            (lateness_us, load_permille),
+            (lateness_us, load_permille, cut_off),
         )| {
             Report {
                 holding,
@@ -260,6 +261,7 @@ fn any_report() -> impl Strategy<Value = Report> {
                 leaving,
                 lateness_us,
                 load_permille,
+                cut_off,
             }
         },
     )

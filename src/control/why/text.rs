@@ -73,6 +73,9 @@ fn remarks(candidate: &Candidate) -> Vec<String> {
     if let Some(left) = candidate.failed_ms {
         remarks.push(format!("could not start it, forgotten in {}", duration_text(left)));
     }
+    if candidate.cut_off {
+        remarks.push("the gateway does not answer it".into());
+    }
     if candidate.unfit {
         remarks.push("its check fails there".into());
     }

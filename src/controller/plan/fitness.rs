@@ -2,7 +2,7 @@
 //! nobody. Who holds a service keeps it until its own policy gives it up, and a fit node is there to take it.
 
 use super::*;
-use crate::config::CheckScope;
+use crate::config::{CheckKind, CheckScope};
 
 /// Reports follow a change at once; one that is lost comes again within a few p.
 const ON_THE_WAY: u32 = 4;
@@ -22,13 +22,35 @@ impl Controller {
         }
     }
 
+    /// The gateway's silence, or its end.
+    pub(in crate::controller) fn on_gateway(&mut self, now: Instant, silent: bool) {
+        if self.cut_off == silent {
+            return;
+        }
+        self.cut_off = silent;
+        self.dirty = true;
+        if self.office.is_none() {
+            self.ask(now);
+        }
+    }
+
+    /// The gateway does not answer that node: it is a bad place for everything, and gives up all that it holds. Soft,
+    /// as a check is: a node that no other can replace goes on.
+    pub(in crate::controller) fn is_cut_off(&self, node: NodeId) -> bool {
+        if node == self.me {
+            return self.cut_off;
+        }
+        let follower = self.office.as_ref().and_then(|office| office.followers.get(&node));
+        follower.and_then(|follower| follower.report.as_ref()).is_some_and(|(_, report)| report.cut_off)
+    }
+
     /// Its checks say that it is a bad place for that service. What it said last counts, at whatever epoch.
     pub(in crate::controller) fn is_unfit(&self, node: NodeId, service: ServiceId) -> bool {
-        self.told_of(node).is_some_and(|(unfit, _)| unfit.contains(&service))
+        self.is_cut_off(node) || self.told_of(node).is_some_and(|(unfit, _)| unfit.contains(&service))
     }
 
     fn gives_up(&self, node: NodeId, service: ServiceId) -> bool {
-        self.told_of(node).is_some_and(|(_, given_up)| given_up.contains(&service))
+        self.is_cut_off(node) || self.told_of(node).is_some_and(|(_, given_up)| given_up.contains(&service))
     }
 
     fn told_of(&self, node: NodeId) -> Option<(&[ServiceId], &[ServiceId])> {
@@ -51,7 +73,8 @@ impl Controller {
     ) -> Option<NodeId> {
         let service = slot.service;
         let since = self.office.as_ref()?.notes.given_up.get(&(holder, service)).copied()?;
-        let due = since + self.others_window(service);
+        let cut_off = self.is_cut_off(holder);
+        let due = since + self.others_window(service, cut_off);
         if next.frozen || self.merging(now) {
             return None;
         }
@@ -70,10 +93,11 @@ impl Controller {
 
     /// How much later than the holder the others may see the same failure: as many results in a row, each at its
     /// own time of the interval. Nothing where only the holder looks.
-    fn others_window(&self, service: ServiceId) -> Duration {
+    fn others_window(&self, service: ServiceId, cut_off: bool) -> Duration {
         let config = &self.config;
-        let everywhere = config.checks.iter().filter(|check| {
-            check.scope == CheckScope::Service(service) && !config.runs_only_where_held(check)
+        let everywhere = config.checks.iter().filter(|check| match check.scope {
+            CheckScope::Node => cut_off && check.kind == CheckKind::Gateway,
+            CheckScope::Service(of) => of == service && !config.runs_only_where_held(check),
         });
         let longest = everywhere.map(|check| check.interval + check.timeout).max();
         longest.map_or(Duration::ZERO, |longest| longest + self.timing.p * ON_THE_WAY)
@@ -104,6 +128,7 @@ impl Controller {
 
     /// Who gave up what, since when; what is suspected is told once.
     pub(in crate::controller) fn note_fitness(&mut self, now: Instant, current: &State) {
+        let silent_gateway = self.note_gateway(current);
         self.note_flaps(now, current);
         for slot in &current.table {
             let service = slot.service;
@@ -113,9 +138,15 @@ impl Controller {
             let notes = &mut office.notes;
             notes.given_up.retain(|(node, given), _| *given != service || Some(*node) == gives_up);
             if let Some(holder) = gives_up {
-                notes.given_up.entry((holder, service)).or_insert(now);
+                let since = notes.given_up.entry((holder, service)).or_insert(now);
+                // When it is well again the others may see that as much later, too.
+                if failing.is_some() {
+                    *since = now;
+                }
             }
             match failing {
+                // Of one gateway one word is enough.
+                Some(_) if silent_gateway => {}
                 Some(nodes) if notes.suspected.insert(service) => {
                     self.event(Event::CheckSuspected { service, nodes });
                 }
@@ -125,6 +156,21 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// Is the gateway silent for so many that it is suspected itself? That is told once.
+    fn note_gateway(&mut self, current: &State) -> bool {
+        let members = current.members.iter().map(|member| member.id).filter(|&id| !self.is_down(id));
+        let members: Vec<NodeId> = members.collect();
+        let silent = members.iter().filter(|&&node| self.is_cut_off(node)).count();
+        let suspected = silent >= 2 && silent * 2 >= members.len();
+        let Some(office) = &mut self.office else { return suspected };
+        if suspected && !std::mem::replace(&mut office.notes.gateway_suspected, suspected) {
+            self.event(Event::GatewaySuspected { nodes: u32::try_from(silent).unwrap_or(u32::MAX) });
+        } else {
+            office.notes.gateway_suspected = suspected;
+        }
+        suspected
     }
 
     /// A check that fails, an external link that is lost: each time is charged. What fails on half of the nodes is
@@ -138,7 +184,7 @@ impl Controller {
             unfit.extend(services.iter().map(|&service| (node, service)));
         }
         let external: BTreeMap<NodeId, bool> =
-            members.iter().map(|&node| (node, self.external_of(node))).collect();
+            members.iter().map(|&node| (node, self.external_of(node) && !self.is_cut_off(node))).collect();
         let working = external.values().filter(|works| **works).count();
         let Some(office) = &self.office else { return };
         let mut charged: Vec<(NodeId, Option<ServiceId>)> = Vec::new();

@@ -28,7 +28,9 @@ impl Controller {
             let reuse = remark.damped.then(|| until_reuse(f64::from(penalty), half_life));
             match (remark.service, nodes.get_mut(&remark.node)) {
                 (_, None) => {}
-                (None, Some(node)) => (node.penalty, node.reuse) = (penalty, reuse),
+                (None, Some(node)) => {
+                    (node.penalty, node.reuse, node.cut_off) = (penalty, reuse, remark.unfit);
+                }
                 (Some(service), Some(_)) => {
                     let failed = remark.failed_ms.map(|left| Duration::from_millis(u64::from(left)));
                     let place = PlaceGround { failed, unfit: remark.unfit, penalty, reuse };
@@ -54,15 +56,14 @@ impl Controller {
             at_place(&mut remarks, (node, Some(service))).failed_ms =
                 Some(u32::try_from(left).unwrap_or(u32::MAX));
         }
-        let mut unfit = |node: NodeId, services: &[ServiceId]| {
+        let reports = office.followers.iter().filter(|(node, _)| **node != self.me);
+        let told = reports.filter_map(|(&node, follower)| Some((node, &follower.report.as_ref()?.1.unfit)));
+        for (node, services) in told.chain([(self.me, &self.unfit)]) {
+            if self.is_cut_off(node) {
+                at_place(&mut remarks, (node, None)).unfit = true;
+            }
             for &service in services {
                 at_place(&mut remarks, (node, Some(service))).unfit = true;
-            }
-        };
-        unfit(self.me, &self.unfit);
-        for (&node, follower) in office.followers.iter().filter(|(node, _)| **node != self.me) {
-            if let Some((_, report)) = &follower.report {
-                unfit(node, &report.unfit);
             }
         }
         remarks.into_values().collect()

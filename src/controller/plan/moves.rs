@@ -80,7 +80,8 @@ impl Controller {
             return ground.best_of(service, &candidates, loads).map(|to| (to, false, why));
         }
         if let Some(to) = self.better_place(now, next, slot, holder, loads) {
-            return Some((to, false, Why::CheckFailed));
+            let why = if self.is_cut_off(holder) { Why::ExternalLink } else { Why::CheckFailed };
+            return Some((to, false, why));
         }
         if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual
         {

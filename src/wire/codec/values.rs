@@ -10,7 +10,7 @@
 //! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
 //!             to 4 with phases 1 to 3
 //! Report      holding, ready, failed, ousted, blocked, unfit, given up: list<service 4, 256> each; external 1,
-//!             leaving 1, lateness 4, option<load 4>
+//!             leaving 1, lateness 4, option<load 4>, cut off 1
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
 //! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
 //!             list<stranger, 256>, measured 1, list<remark, 64>, list<moved, 32> (see `standing`)
@@ -123,6 +123,7 @@ impl Wire for Report {
         self.leaving.put(out);
         self.lateness_us.put(out);
         self.load_permille.put(out);
+        self.cut_off.put(out);
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
@@ -131,9 +132,9 @@ impl Wire for Report {
         let (ousted, blocked) = (services()?, services()?);
         let (unfit, given_up) = (services()?, services()?);
         let (external_ok, leaving, lateness_us) = (from.take()?, from.take()?, from.take()?);
-        let load_permille = from.take()?;
+        let (load_permille, cut_off) = (from.take()?, from.take()?);
         let lists = Report { holding, ready, failed, ousted, blocked, unfit, given_up, ..Report::default() };
-        Ok(Report { external_ok, leaving, lateness_us, load_permille, ..lists })
+        Ok(Report { external_ok, leaving, lateness_us, load_permille, cut_off, ..lists })
     }
 }
 
