@@ -213,6 +213,8 @@ impl Controller {
             external_ok: self.external_ok() && !self.has_given_up(),
             leaving: self.leaving.is_some(),
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
+            cut_off: self.cut_off,
+            load_permille: self.measured_load(self.me),
             unfit: self.unfit.clone(),
             given_up: self.given_up.clone(),
             ..Report::default()

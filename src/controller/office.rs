@@ -359,11 +359,13 @@ impl Controller {
         let Some(proposal) = office.proposal.take() else { return };
         office.next_beat = office.next_beat.min(now);
         let state = proposal.state.clone();
+        self.note_moves(now, state.epoch, &proposal.events);
         for event in proposal.events {
             self.event(event);
         }
         let before = self.committed.clone();
         self.adopt(now, state.clone());
+        self.charge_departed(now, before.as_ref(), &state);
         self.tell_all(Packet::State { committed: true, state: state.clone() });
         self.hint(before.as_ref(), &state);
         self.dirty = true;
@@ -489,6 +491,9 @@ impl Controller {
 
     /// Steps down: somebody else holds a newer term, or this node gives the office away.
     pub(super) fn leave_office(&mut self, now: Instant, until: Instant) {
+        if self.office.is_some() {
+            self.keep_remarks(now);
+        }
         if let Some(office) = self.office.take() {
             self.lease.term = office.term;
             self.lease.end = self.lease.end.max(until + self.margin());

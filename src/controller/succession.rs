@@ -382,6 +382,7 @@ impl Controller {
         let base = self.inheritance(&candidacy);
         office.version = base.epoch.version;
         office.notes.begin(now, base, self.overlap());
+        office.notes.inherit(self.inherited_notes(now));
         self.voted = candidacy.term;
         self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
         self.following = None;

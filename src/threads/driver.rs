@@ -297,6 +297,7 @@ impl Work {
             | Event::SendsFail { .. }
             | Event::StartFailed { .. }
             | Event::CheckSuspected { .. }
+            | Event::GatewaySuspected { .. }
             | Event::LeaseLost
             | Event::QuorumLost
             | Event::HearsNobody
