@@ -10,6 +10,7 @@
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
+//! | `drift` | nodes whose configuration differs (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
@@ -18,6 +19,7 @@ pub mod check_words;
 pub mod checks;
 pub mod cli;
 pub mod client;
+pub mod drift;
 pub mod event_words;
 pub mod events;
 pub mod key;

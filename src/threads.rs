@@ -25,6 +25,7 @@ pub mod driver;
 pub mod faker;
 pub mod hello_receiver;
 pub mod hello_sender;
+pub mod keeper;
 pub mod life_signs;
 pub mod link_monitor;
 pub mod log_writer;

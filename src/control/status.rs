@@ -2,6 +2,7 @@
 //! controller's view and the configuration; the daemon builds it, `diehard` prints it.
 
 use super::checks::Line;
+use super::drift;
 use super::events::rfc3339;
 use crate::config::{CheckKind, CheckScope, Config};
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
@@ -44,6 +45,8 @@ pub struct Status {
     pub probe_interval_ms: f64,
     /// Worst lateness of the answering node's heartbeat in the last 10 s.
     pub lateness_ms: f64,
+    /// Living nodes whose configuration differs from what most have.
+    pub config_drift: Vec<String>,
 }
 
 /// One node.
@@ -69,6 +72,8 @@ pub struct NodeStatus {
     pub links: Vec<LinkView>,
     /// 16 hexadecimal digits, the same on every node of a well-kept cluster; null: not heard yet.
     pub config_digest: Option<String>,
+    /// The version that was agreed on last, as far as the node knows; 0: none was; null: not heard yet.
+    pub config_version: Option<u64>,
     /// Its internal address.
     pub address: String,
     /// How long ago the answering node heard it; null for itself and for one never heard.
@@ -162,7 +167,18 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         hello_interval_ms: millis(view.hello_interval),
         probe_interval_ms: millis(view.probe_interval),
         lateness_ms: millis(view.lateness),
+        config_drift: config_drift(view, config),
     }
+}
+
+/// Names of living nodes whose configuration differs from what most have.
+pub fn config_drift(view: &View, config: &Config) -> Vec<String> {
+    let names = Names { view, config, lines: &BTreeMap::new() };
+    let living = view.nodes.iter().filter(|node| node.state != NodeState::Down);
+    let told: Vec<(String, u64)> =
+        living.filter_map(|node| Some((names.node(node.id), node.status.as_ref()?.config_digest))).collect();
+    let told: Vec<(&str, u64)> = told.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+    drift::differing(&told).into_iter().map(str::to_owned).collect()
 }
 
 struct Names<'a> {
@@ -251,6 +267,7 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         capacity: configured.map(|node| node.capacity),
         links: links(node, names.config),
         config_digest: told.map(|status| format!("{:016x}", status.config_digest)),
+        config_version: told.map(|status| status.version.number),
         address: node.id.to_string(),
         heard_ms: node.heard.map(millis),
         heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),

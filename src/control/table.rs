@@ -14,7 +14,7 @@ pub struct Look {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Paint {
+pub(super) enum Paint {
     Plain,
     Bold,
     Dim,
@@ -25,7 +25,7 @@ enum Paint {
 }
 
 impl Look {
-    fn paint(self, paint: Paint, text: &str) -> String {
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Plain => return text.to_owned(),
             Paint::Bold => "1",
@@ -91,11 +91,14 @@ fn alarms(status: &Status) -> Vec<String> {
     for OwnCheck { of, check } in own_checks(status).into_iter().filter(|it| it.check.state == "failing") {
         alarms.push(format!("CHECK FAILS on {}: {} of {of}: {}", status.node, check.name, check.message));
     }
-    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    if digests.len() > 1 {
-        alarms.push("CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf".into());
+    if let [first, ..] = status.config_drift.as_slice() {
+        let (names, verb) = match status.config_drift.as_slice() {
+            [_] => (first.clone(), "has"),
+            all => (all.join(", "), "have"),
+        };
+        alarms.push(format!(
+            "CONFIGURATIONS DIFFER: {names} {verb} another than the rest; `diehard config diff {first}` shows it"
+        ));
     }
     alarms
 }

@@ -2,7 +2,7 @@
 
 use super::arbiter::Rule;
 use super::*;
-use crate::wire::{Command, Header, LinkStatus};
+use crate::wire::{Command, ConfigVersion, Header, LinkStatus};
 
 mod merge;
 mod operators;
@@ -422,6 +422,10 @@ impl Controller {
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
             rejected: 0,
             strangers: self.strangers(),
+            // The world fills these in.
+            version: ConfigVersion::default(),
+            key: 0,
+            next_key: 0,
         }
     }
 }

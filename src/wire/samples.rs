@@ -99,6 +99,9 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         lateness_us: 80,
         rejected: 3,
         strangers: vec![Stranger { service, mac: [2, 0, 0, 0, 0, 9], served: true }],
+        version: ConfigVersion { number: 12, digest: 0xd19e57 },
+        key: 0x5ea1,
+        next_key: 0,
     };
     let suspect = node(3);
     let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
@@ -251,15 +254,22 @@ fn any_status() -> impl Strategy<Value = Status> {
     let stranger = (any_service(), any::<[u8; 6]>(), any::<bool>())
         .prop_map(|(service, mac, served)| Stranger { service, mac, served });
     let lists = (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12));
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 2]>(), lists).prop_map(
-        |(name, [load_permille, lateness_us], [config_digest, rejected], (links, strangers))| Status {
-            name,
-            load_permille,
-            config_digest,
-            links,
-            lateness_us,
-            rejected,
-            strangers,
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 6]>(), lists).prop_map(
+        |(name, [load_permille, lateness_us], numbers, (links, strangers))| {
+            let [config_digest, rejected, number, digest, key, next_key] = numbers;
+            let version = ConfigVersion { number, digest };
+            Status {
+                version,
+                key,
+                next_key,
+                name,
+                load_permille,
+                config_digest,
+                links,
+                lateness_us,
+                rejected,
+                strangers,
+            }
         },
     )
 }
