@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod keys;
 mod notes;
 
 /// The cluster as one node sees it.
@@ -47,6 +48,8 @@ pub struct Status {
     pub lateness_ms: f64,
     /// Living nodes whose configuration differs from what most have.
     pub config_drift: Vec<String>,
+    /// While keys are being changed: nodes that do not have the new one, or do not use it yet; else null.
+    pub key_change_waits_for: Option<Vec<String>>,
 }
 
 /// One node.
@@ -168,6 +171,7 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         probe_interval_ms: millis(view.probe_interval),
         lateness_ms: millis(view.lateness),
         config_drift: config_drift(view, config),
+        key_change_waits_for: keys::change_waits_for(&names),
     }
 }
 

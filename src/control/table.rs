@@ -91,6 +91,10 @@ fn alarms(status: &Status) -> Vec<String> {
     for OwnCheck { of, check } in own_checks(status).into_iter().filter(|it| it.check.state == "failing") {
         alarms.push(format!("CHECK FAILS on {}: {} of {of}: {}", status.node, check.name, check.message));
     }
+    if let Some(nodes) = &status.key_change_waits_for {
+        let nodes = if nodes.is_empty() { "nobody".to_owned() } else { nodes.join(", ") };
+        alarms.push(format!("KEYS ARE BEING CHANGED: both are accepted; waits for {nodes}"));
+    }
     if let [first, ..] = status.config_drift.as_slice() {
         let (names, verb) = match status.config_drift.as_slice() {
             [_] => (first.clone(), "has"),

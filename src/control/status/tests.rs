@@ -56,7 +56,8 @@ fn the_whole_object_is_as_promised() {
             }
         ],
         "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
-        "probe_interval_ms": 12.5, "lateness_ms": 0.041, "config_drift": []
+        "probe_interval_ms": 12.5, "lateness_ms": 0.041, "config_drift": [],
+        "key_change_waits_for": null
     });
     let made = status(&view(), &config(), &lines());
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
@@ -191,4 +192,23 @@ fn every_trouble_of_a_service_is_told() {
         view.services[1].state = ServiceState::Stopped;
     });
     assert_eq!(note, "no quorum: nothing is served from here");
+}
+
+#[test]
+fn a_change_of_keys_names_whom_it_waits_for() {
+    let waits = |keys: [Option<(u64, u64)>; 3]| {
+        let mut view = view();
+        for (node, keys) in view.nodes.iter_mut().zip(keys) {
+            node.status =
+                keys.map(|(key, next_key)| crate::wire::Status { key, next_key, ..Default::default() });
+        }
+        status(&view, &config(), &lines()).key_change_waits_for
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 0))]), None);
+    assert_eq!(waits([Some((1, 0)), None, Some((1, 0))]), None, "one that was never heard changes nothing");
+    assert_eq!(waits([Some((1, 2)), None, Some((1, 0))]), names(&["web2", "web3"]));
+    assert_eq!(waits([Some((1, 2)), Some((1, 2)), Some((2, 0))]), names(&[]));
+    assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 2))]), names(&["web1"]));
+    assert_eq!(waits([Some((2, 0)), Some((1, 2)), Some((2, 0))]), names(&["web2"]));
 }
