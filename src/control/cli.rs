@@ -145,6 +145,10 @@ impl Session<'_> {
                 return configuration::show(file, self.arguments.json, self.out, self.error);
             }
         };
+        for warning in versions::warnings(&question) {
+            // Where the standard error is closed, the answer has to do.
+            let _ = writeln!(self.error, "warning: {warning}");
+        }
         let value = versions::asked(&mut self.connect()?, &question)?;
         let text = match (self.arguments.json, &question) {
             (true, _) => json_text(&value),

@@ -25,6 +25,13 @@ pub fn push_question(file: &Path, confirm: Option<&str>) -> Result<Question, End
     Ok(Question::ConfigPush { name, text, confirm_s: confirm_s(confirm)? })
 }
 
+/// What is unwise in what is pushed. Its errors are for the daemon to tell.
+pub fn warnings(question: &Question) -> Vec<String> {
+    let Question::ConfigPush { name, text, .. } = question else { return Vec::new() };
+    let parsed = crate::config::parse(name, text.as_bytes());
+    parsed.map_or_else(|_| Vec::new(), |parsed| parsed.warnings.iter().map(ToString::to_string).collect())
+}
+
 /// `60s`, `5m`, `1h` in seconds.
 ///
 /// # Errors
