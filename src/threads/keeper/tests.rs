@@ -241,7 +241,11 @@ fn history(node: &Node) -> Vec<String> {
 #[test]
 fn all_take_a_version_and_one_that_refuses_keeps_it_from_all() {
     within("all", |cluster| {
+        // As people do: edited there, and pushed from there.
+        fs::write(cluster.nodes[1].directory.join("diehard.conf"), weight(2)).expect("edited");
         let pushed = cluster.push(1, weight(2), None).expect("all can");
+        let weighs = |node: &Node| node.published.config().services[0].weight == 2.0;
+        assert!(cluster.nodes.iter().all(weighs), "it is in force, not only in the file");
         let expected =
             json!({"version": "1", "nodes": ["n1", "n2", "n3"], "late": [], "away": [], "confirm_ms": null});
         assert_eq!(pushed, expected);
@@ -254,7 +258,7 @@ fn all_take_a_version_and_one_that_refuses_keeps_it_from_all() {
         assert!(cluster.all_have(&weight(2)));
         for (index, node) in cluster.nodes.iter().enumerate() {
             let expected: &[&str] = if index == 1 { &["1", "0.2", "0.1"] } else { &["1", "0.1"] };
-            assert_eq!(history(node), expected);
+            assert_eq!(history(node), expected, "{}", node.told());
             assert!(!node.directory.join(".diehard.conf.new").exists(), "forgotten");
         }
         cluster.nodes[2].stubborn.store(false, Ordering::Relaxed);
