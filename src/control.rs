@@ -11,6 +11,7 @@
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
 //! | `why` | why a service is where it is: the object and its text (PURE) |
+//! | `drift` | nodes whose configuration differs (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
@@ -19,6 +20,7 @@ pub mod check_words;
 pub mod checks;
 pub mod cli;
 pub mod client;
+pub mod drift;
 pub mod event_words;
 pub mod events;
 pub mod key;

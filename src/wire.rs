@@ -10,6 +10,7 @@ mod codec;
 mod fuzz;
 #[cfg(test)]
 mod golden;
+mod keyring;
 mod neighbour;
 mod packet;
 mod replay;
@@ -17,15 +18,18 @@ mod replay;
 mod samples;
 mod seal;
 mod standing;
+pub mod session;
 mod state;
 pub use arp::*;
 pub use codec::{
     DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REASON,
     MAX_REMARKS, MAX_SERVICES, VERSION, decode, digest, encode,
 };
+pub use keyring::*;
 pub use neighbour::*;
 pub use packet::*;
 pub use replay::*;
 pub use seal::*;
 pub use standing::*;
+pub use session::{MAX_FRAME, NONCE_LENGTH, Nonce, Session};
 pub use state::*;

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 mod configuration;
 mod nearest;
 mod since;
+mod versions;
 mod wait;
 use since::Since;
 
@@ -114,11 +115,10 @@ impl Session<'_> {
                 self.order(&Question::Freeze, "frozen: no automatic moves except from the dead")
             }
             Command::Thaw => self.order(&Question::Thaw, "thawed: automatic moves go on"),
-            Command::Config { command: ConfigCommand::Check { file } } => {
-                configuration::check(file, self.arguments.json, self.out, self.error)
-            }
-            Command::Config { command: ConfigCommand::Show { file } } => {
-                configuration::show(file, self.arguments.json, self.out, self.error)
+            Command::Config { command } => self.versions(command),
+            Command::Key { command: KeyCommand::Rotate } => {
+                let value = versions::asked(&mut self.connect()?, &Question::KeyRotate)?;
+                self.say(&value, &versions::rotated_text(&value))
             }
             Command::Key { command: KeyCommand::New { file } } => {
                 key::write_new(file).map_err(refused)?;
@@ -127,6 +127,39 @@ impl Session<'_> {
             }
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
+    }
+
+    /// What is asked of the daemon about configurations.
+    fn versions(&mut self, command: &ConfigCommand) -> Result<(), End> {
+        let question = match command {
+            ConfigCommand::Push { file, confirm } => versions::push_question(file, confirm.as_deref())?,
+            ConfigCommand::Confirm => Question::ConfigConfirm,
+            ConfigCommand::Rollback { version, confirm } => Question::ConfigRollback {
+                version: version.clone(),
+                confirm_s: versions::confirm_s(confirm.as_deref())?,
+            },
+            ConfigCommand::History => Question::ConfigHistory,
+            ConfigCommand::Diff { of } => Question::ConfigDiff { of: of.clone() },
+            ConfigCommand::Check { file } => {
+                return configuration::check(file, self.arguments.json, self.out, self.error);
+            }
+            ConfigCommand::Show { file } => {
+                return configuration::show(file, self.arguments.json, self.out, self.error);
+            }
+        };
+        for warning in versions::warnings(&question) {
+            // Where the standard error is closed, the answer has to do.
+            let _ = writeln!(self.error, "warning: {warning}");
+        }
+        let value = versions::asked(&mut self.connect()?, &question)?;
+        let text = match (self.arguments.json, &question) {
+            (true, _) => json_text(&value),
+            (false, Question::ConfigHistory) => versions::history_text(&value),
+            (false, Question::ConfigDiff { .. }) => versions::diff_text(&value, self.look),
+            (false, _) => versions::pushed_text(&value) + "\n",
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
     }
 
     fn connect(&self) -> Result<Client, End> {

@@ -25,7 +25,7 @@
 
 use super::checks::Board;
 use super::events::EventLog;
-use super::protocol;
+use super::protocol::{self, Answer, Question};
 use crate::config::Config;
 use crate::controller::View;
 use crate::wire::Command;
@@ -73,6 +73,8 @@ pub struct Desk {
     pub events: Arc<EventLog>,
     /// How the checks stand.
     pub checks: Arc<Board>,
+    /// Answers what is asked about configurations and keys; may take seconds.
+    pub keeper: Box<dyn Fn(&Question) -> Answer + Send + Sync>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

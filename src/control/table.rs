@@ -103,11 +103,18 @@ fn alarms(status: &Status) -> Vec<String> {
             alarms.push(format!("DAMPED: {} comes and goes; it gets nothing back for {left}", node.name));
         }
     }
-    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    if digests.len() > 1 {
-        alarms.push("CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf".into());
+    if let Some(nodes) = &status.key_change_waits_for {
+        let nodes = if nodes.is_empty() { "nobody".to_owned() } else { nodes.join(", ") };
+        alarms.push(format!("KEYS ARE BEING CHANGED: both are accepted; waits for {nodes}"));
+    }
+    if let [first, ..] = status.config_drift.as_slice() {
+        let (names, verb) = match status.config_drift.as_slice() {
+            [_] => (first.clone(), "has"),
+            all => (all.join(", "), "have"),
+        };
+        alarms.push(format!(
+            "CONFIGURATIONS DIFFER: {names} {verb} another than the rest; `diehard config diff {first}` shows it"
+        ));
     }
     alarms
 }

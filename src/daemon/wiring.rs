@@ -4,7 +4,9 @@
 //! life on the external card (J1).
 
 use super::Plan;
+use super::keeping::{self, Keeping};
 use crate::config::{Config, Prefixed};
+use crate::control::protocol::Question;
 use crate::control::server::{Desk, Server};
 use crate::controller::{Controller, Identity, Record};
 use crate::os::alias::Card;
@@ -29,6 +31,7 @@ use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
 use crate::threads::{Urgency, start};
 use crate::vocabulary::{LinkRole, NodeId};
+use crate::wire::Keyring;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -46,6 +49,7 @@ pub(super) struct Running {
     bells: Vec<Doorbell>,
     threads: Vec<JoinHandle<()>>,
     server: Server,
+    keeping: Keeping,
     device: String,
 }
 
@@ -77,11 +81,14 @@ impl Running {
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
+        let prepared = keeping::prepare(plan, &published, farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
         let (events, checks) = (published.events.clone(), published.checks.clone());
-        let desk = Desk { ask, config, events, checks };
+        let front = prepared.front.clone();
+        let keeper = Box::new(move |question: &Question| front.serve(question));
+        let desk = Desk { ask, config, events, checks, keeper };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();
@@ -89,12 +96,23 @@ impl Running {
         parts
             .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
             .map_err(text("cannot start a thread"))?;
-        Ok(Running { driver, published, left, bells, threads, server, device })
+        let keeping = prepared.start(plan, &published).map_err(text("cannot start a thread"))?;
+        Ok(Running { driver, published, left, bells, threads, server, keeping, device })
     }
 
     /// The configuration in force.
     pub(super) fn config(&self) -> Arc<Config> {
         self.published.config()
+    }
+
+    /// The configuration keeper.
+    pub(super) fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
+    /// These keys from now on.
+    pub(super) fn set_keys(&self, keys: Keyring) {
+        self.published.set_keys(keys);
     }
 
     /// Hands something to the driver.
@@ -109,7 +127,7 @@ impl Running {
 
     /// Ends all threads, whatever is held; no alias of ours remains.
     pub(super) fn end(self) {
-        let Running { driver, published, bells, threads, server, device, .. } = self;
+        let Running { driver, published, bells, threads, server, keeping, device, .. } = self;
         published.stopping.store(true, Ordering::Release);
         driver.send(Told::End);
         drop(driver);
@@ -120,6 +138,8 @@ impl Running {
             // A panic has ended the process already.
             let _ = thread.join();
         }
+        // After them: it may have to wait for another node's answer, and they have addresses to let go of.
+        keeping.end();
         // The faker has removed its aliases; this is for what it could not remove then.
         if let Err(error) = clear_leftovers(&published.config(), &device) {
             log::error!("{error}");
@@ -140,7 +160,7 @@ impl Parts {
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
         Ok(Parts {
-            published: Arc::new(Published::new(config.clone(), signs)),
+            published: Arc::new(Published::new(config.clone(), plan.keys.clone(), signs)),
             sockets,
             storage,
             record,
@@ -161,7 +181,7 @@ impl Parts {
         bells: &mut Vec<Doorbell>,
     ) -> std::io::Result<()> {
         let Parts { published, sockets, storage, record, monitor, card, device, internal_device } = self;
-        let (me, key) = (plan.me, plan.key.clone());
+        let me = plan.me;
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
 
@@ -179,7 +199,6 @@ impl Parts {
         let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
         let sender = HelloSender {
             me,
-            key: key.clone(),
             egress: sockets.egress(&device, published.config().cluster.port),
             mailbox: outgoing,
             driver: driver.clone(),
@@ -232,7 +251,7 @@ impl Parts {
 
         let mut ears = |sockets| -> std::io::Result<Ears> {
             let (driver, published) = (driver.clone(), published.clone());
-            Ok(Ears { me, key: key.clone(), sockets, driver, published, bell: bell()? })
+            Ok(Ears { me, sockets, driver, published, bell: bell()? })
         };
         let (unicast, broadcast) = (ears(sockets.unicast())?, ears(sockets.broadcast())?);
         threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);

@@ -334,13 +334,18 @@ impl Work {
         };
         let moving: Vec<ServiceId> = view.services.iter().filter(moves).map(|service| service.id).collect();
         *self.driver.published.moving.lock() = moving.into();
+        *self.driver.published.view.lock() = Some(Arc::new(self.completed(view)));
         if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
             self.handle(Input::Lateness(worst));
         }
     }
 
     fn view(&self) -> View {
-        let mut view = self.driver.controller.view(clock::now());
+        self.completed(self.driver.controller.view(clock::now()))
+    }
+
+    /// With this node's own STATUS.
+    fn completed(&self, mut view: View) -> View {
         let me = self.driver.me;
         if let Some(own) = view.nodes.iter_mut().find(|node| node.id == me) {
             complete(own.status.get_or_insert_default(), &self.driver, &self.config, self.digest);
@@ -393,4 +398,6 @@ fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) 
     }
     status.config_digest = digest;
     status.rejected = driver.published.counters.rejected();
+    let told = *driver.published.told.lock();
+    (status.version, status.key, status.next_key) = (told.version, told.key, told.next_key);
 }

@@ -119,6 +119,9 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
             cause: Cause::HolderDown,
             ago_ms: 60_000,
         }],
+        version: ConfigVersion { number: 12, digest: 0xd19e57 },
+        key: 0x5ea1,
+        next_key: 0,
     };
     let suspect = node(3);
     let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
@@ -281,13 +284,16 @@ fn any_status() -> impl Strategy<Value = Status> {
         .prop_map(|(service, mac, served)| Stranger { service, mac, served });
     let lists =
         (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12), vec(any_remark(), 0..=9), vec(any_moved(), 0..=9));
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 2], bool)>(), lists).prop_map(
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 6], bool)>(), lists).prop_map(
         |(
             name,
             [load_permille, lateness_us],
-            ([config_digest, rejected], measured),
+            ([config_digest, rejected, number, digest, key, next_key], measured),
             (links, strangers, remarks, moves),
         )| Status {
+            version: ConfigVersion { number, digest },
+            key,
+            next_key,
             name,
             load_permille,
             config_digest,

@@ -94,15 +94,19 @@ impl Lines<'_> {
     /// longer than `REQUEST_BYTES_MAX`: a trickling client is bounded by the product of the two.
     fn next(&mut self) -> Line {
         let mut stream = self.stream;
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
+            let found = self.pending[searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = found.map(|at| searched + at) {
                 let rest = self.pending.split_off(end + 1);
                 return Line::Complete(std::mem::replace(&mut self.pending, rest));
             }
             if self.pending.len() >= REQUEST_BYTES_MAX {
                 return Line::TooLong;
             }
-            let mut chunk = [0; 1024];
+            // What was looked through is not looked through again: a configuration is a long line.
+            searched = self.pending.len();
+            let mut chunk = [0; 4096];
             match stream.read(&mut chunk) {
                 Ok(0) => return Line::End,
                 Ok(count) => self.pending.extend_from_slice(&chunk[..count]),
@@ -136,6 +140,12 @@ fn answer(shared: &Shared, question: Question) -> Answer {
         }
         Question::Standby { node } => Command::Standby { node: node_id(shared, &config, &node)? },
         Question::Online { node } => Command::Online { node: node_id(shared, &config, &node)? },
+        question @ (Question::ConfigPush { .. }
+        | Question::ConfigConfirm
+        | Question::ConfigRollback { .. }
+        | Question::ConfigHistory
+        | Question::ConfigDiff { .. }
+        | Question::KeyRotate) => return (shared.desk.keeper)(&question),
         Question::Freeze => Command::Freeze,
         Question::Thaw => Command::Thaw,
     };

@@ -5,7 +5,7 @@ use crate::control::checks::Line;
 use crate::controller::*;
 use crate::recovery::Standing;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
-use crate::wire::{Cause, LinkStatus, Member, MoveStep, Moved, Phase, Slot, State, Status};
+use crate::wire::{Cause, ConfigVersion, LinkStatus, Member, MoveStep, Moved, Phase, Slot, State, Status};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -201,6 +201,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             lateness_us: 41,
             rejected: 0,
             strangers: Vec::new(),
+            version: ConfigVersion { number: 7, digest: 0x1234 },
             ..Status::default()
         }),
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },

@@ -47,9 +47,10 @@ fn what_nobody_may_overlook_is_loud() {
     (status.quorum, status.frozen, status.controller, status.lease_ms) = (false, true, None, None);
     status.services[0].holder = None;
     status.services[0].state = "stopped".into();
-    status.nodes[2].config_digest = Some("0000000000009999".into());
+    status.config_drift = vec!["web3".into()];
+    status.key_change_waits_for = Some(vec!["web2".into()]);
     let text = status_text(&status, PLAIN);
-    let head: Vec<&str> = text.lines().take(5).collect();
+    let head: Vec<&str> = text.lines().take(6).collect();
     assert_eq!(
         head,
         [
@@ -57,7 +58,8 @@ fn what_nobody_may_overlook_is_loud() {
             " NO QUORUM: web1 serves nothing ",
             " FROZEN: no automatic moves except from the dead; `diehard thaw` ends it ",
             " NOT SERVED: www1 (203.0.113.21/24) ",
-            " CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf ",
+            " KEYS ARE BEING CHANGED: both are accepted; waits for web2 ",
+            " CONFIGURATIONS DIFFER: web3 has another than the rest; `diehard config diff web3` shows it ",
         ]
     );
     assert!(!text.contains("* the controller"));
