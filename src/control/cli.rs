@@ -11,6 +11,7 @@ use super::key;
 use super::protocol::Question;
 use super::status::Status;
 use super::table::{self, Look};
+use crate::os::terminal;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -43,9 +44,10 @@ fn wants_colour() -> bool {
     io::stdout().is_terminal() && !dumb && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Shells export it only on wish; 100 columns suit terminals, logs and mails alike.
+/// What the environment says goes before what the terminal says; 80 columns suit logs and mails.
 fn columns() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100).max(40)
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    told.or_else(terminal::columns).unwrap_or(80).clamp(40, 200)
 }
 
 /// Does what `arguments` say; the answer goes to `out`, reasons and warnings to `error`. Returns the exit code.
