@@ -21,6 +21,7 @@ use std::thread::{Builder, JoinHandle};
 pub mod arp_listener;
 pub mod broadcast_listener;
 pub mod checks;
+pub mod chronicle;
 pub mod driver;
 pub mod faker;
 pub mod hello_receiver;

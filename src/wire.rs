@@ -5,6 +5,7 @@
 //! [`ReplayWindows::accept`]. The way out: [`Key::seal`]. Whatever fails is a [`Reject`], which changes
 //! nothing but its counter (P7).
 mod arp;
+mod aside;
 mod codec;
 #[cfg(test)]
 mod fuzz;
@@ -18,6 +19,7 @@ mod samples;
 mod seal;
 mod state;
 pub use arp::*;
+pub use aside::*;
 pub use codec::{
     DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_REASON,
     MAX_SERVICES, VERSION, decode, digest, encode,

@@ -76,6 +76,9 @@ pub enum Command {
         /// Show at most so many, the newest
         #[arg(long = "limit", value_name = "COUNT")]
         limit: Option<usize>,
+        /// Only what happened on the answering node
+        #[arg(long = "here")]
+        here: bool,
     },
     /// Move a service to a node, without losing a request
     Move {

@@ -16,6 +16,7 @@ use crate::os::{clock, sched};
 use crate::threads::arp_listener::ArpListener;
 use crate::threads::broadcast_listener;
 use crate::threads::checks::{self, Checks};
+use crate::threads::chronicle::{self, Chronicle, Past};
 use crate::threads::driver::{self, Driver, Farewell, Told};
 use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
@@ -54,6 +55,7 @@ struct Parts {
     sockets: Sockets,
     storage: Storage,
     record: Option<Record>,
+    past: Past,
     monitor: LinkMonitor,
     card: Card,
     device: String,
@@ -138,8 +140,11 @@ impl Parts {
         let directory = &plan.arguments.state_dir;
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
+        let published = Arc::new(Published::new(config.clone(), signs));
+        published.events.name(&node.name);
         Ok(Parts {
-            published: Arc::new(Published::new(config.clone(), signs)),
+            past: Past::read(directory, plan.me, &published),
+            published,
             sockets,
             storage,
             record,
@@ -159,7 +164,8 @@ impl Parts {
         threads: &mut Vec<JoinHandle<()>>,
         bells: &mut Vec<Doorbell>,
     ) -> std::io::Result<()> {
-        let Parts { published, sockets, storage, record, monitor, card, device, internal_device } = self;
+        let Parts { published, sockets, storage, record, past, monitor, card, device, internal_device } =
+            self;
         let (me, key) = (plan.me, plan.key.clone());
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
@@ -188,7 +194,8 @@ impl Parts {
 
         let (service_orders, serving) = start_services(driver, &published)?;
         let (check_orders, checking) = start_checks(me, driver, &service_orders, &published)?;
-        threads.extend([serving, checking]);
+        let (chronicle, keeping) = start_chronicle(me, past, driver, &published)?;
+        threads.extend([serving, checking, keeping]);
 
         let (store, orders) = latest()?;
         let stored = driver.clone();
@@ -219,6 +226,7 @@ impl Parts {
             faker: faker_orders,
             services: service_orders,
             checks: check_orders,
+            chronicle,
             storage: store,
             arp_bell,
             published: published.clone(),
@@ -247,6 +255,21 @@ fn start_services(
     let services =
         Services { mailbox, orders: orders.clone(), driver: driver.clone(), published: published.clone() };
     Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
+}
+
+/// The thread `chronicle`, and how it is told.
+fn start_chronicle(
+    me: NodeId,
+    past: Past,
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(chronicle::ORDERS)?;
+    let bell = orders.clone();
+    // Full: it is awake, and looks.
+    published.events.listen(Box::new(move || drop(bell.offer(chronicle::Order::Look))));
+    let chronicle = Chronicle { me, mailbox, driver: driver.clone(), published: published.clone(), past };
+    Ok((orders, start("chronicle", Urgency::Ordinary, move || chronicle.run())?))
 }
 
 /// The thread `checks`, and how it is told.

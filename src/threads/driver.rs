@@ -11,6 +11,7 @@
 //! replaces; command ⇒ refused, which is answered as failed. Ends when it is told (`Told::End`).
 
 use super::checks;
+use super::chronicle;
 use super::faker;
 use super::hello_sender::Outgoing;
 use super::life_signs::Watched;
@@ -22,7 +23,9 @@ use crate::config::{self, Config};
 use crate::control::event_words::{event_fields, event_text};
 use crate::control::server::Request;
 use crate::control::status::status;
-use crate::controller::{Controller, Effect, Event, Input, ServiceState, ServiceView, View};
+use crate::controller::{
+    Controller, Destination, Effect, Event, Input, Links, ServiceState, ServiceView, View,
+};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
@@ -57,6 +60,8 @@ pub enum Told {
     Happened(Box<Input>),
     /// The control socket asks.
     Asked(Request),
+    /// Another thread of this node says something beside the protocol.
+    Say(Destination, Links, Packet),
     /// A new configuration, checked.
     Reload(Arc<Config>),
     /// The whole picture into the log (USR1).
@@ -90,6 +95,8 @@ pub struct Driver {
     pub services: Sender<services::Order>,
     /// Told the end.
     pub checks: Sender<checks::Order>,
+    /// Told what other nodes say of events, and the end.
+    pub chronicle: Sender<chronicle::Order>,
     /// Records.
     pub storage: Latest<storage::Order>,
     /// Rung when the configuration changed: the ARP listener opens its sockets again.
@@ -142,6 +149,7 @@ impl Driver {
         // Whose steps would be orders to services that end.
         work.driver.checks.send(checks::Order::End);
         work.driver.services.send(services::Order::End);
+        work.driver.chronicle.send(chronicle::Order::End);
     }
 }
 
@@ -197,6 +205,10 @@ impl Work {
         match told {
             Told::Heard(datagram) => self.hear(*datagram),
             Told::Happened(input) => self.handle(*input),
+            Told::Say(to, links, packet) => {
+                let stamp = self.driver.controller.stamp();
+                self.outgoing.push(Outgoing { to, links, packet, stamp, taken: clock::now() });
+            }
             Told::Asked(request) => self.answer(request),
             Told::Reload(config) => self.reload(config),
             Told::Dump => self.dump(),
@@ -206,7 +218,13 @@ impl Work {
 
     fn hear(&mut self, Datagram { header, packet }: Datagram) {
         match self.replay.accept(header.from, header.incarnation, header.sequence) {
-            Ok(()) => self.handle(Input::Packet { header, packet }),
+            Ok(()) => match packet {
+                // Full: it is said again.
+                Packet::Aside(aside) => {
+                    drop(self.driver.chronicle.offer(chronicle::Order::Heard(header.from, aside)))
+                }
+                packet => self.handle(Input::Packet { header, packet }),
+            },
             Err(stale) => self.driver.published.counters.reject(stale.into()),
         }
     }

@@ -6,9 +6,10 @@ use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
-use crate::vocabulary::{Instant, ServiceId};
+use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::Reject;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -31,6 +32,8 @@ pub struct Published {
     pub busy: Mutex<Arc<[ServiceId]>>,
     /// Services of this node that are on their way to another one; written by the driver, every second.
     pub moving: Mutex<Arc<[ServiceId]>>,
+    /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
+    pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
@@ -47,6 +50,7 @@ impl Published {
             checks: Arc::default(),
             busy: Mutex::default(),
             moving: Mutex::default(),
+            clocks: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }
