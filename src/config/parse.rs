@@ -213,6 +213,7 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         on_conflict: fields.or("on_conflict", OnConflict::Wait, word(values::ON_CONFLICT)),
         force_interval: fields.or("force_interval", false, word(values::YES_NO)),
         allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
+        log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })

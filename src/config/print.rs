@@ -72,6 +72,7 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
     out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
+    out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {

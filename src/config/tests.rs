@@ -51,6 +51,7 @@ fn defaults_are_those_that_the_types_document() {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        log_level: LogLevel::Info,
     };
     assert_eq!(config.cluster, expected);
     let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, 1), prefix: 24 };
@@ -197,6 +198,7 @@ arp_refresh    = 1min
 on_conflict    = wait
 force_interval = no
 allow_reboot   = no
+log_level      = info
 
 [node web1]
 priority       = 1
@@ -218,7 +220,7 @@ fn digest_is_stable_and_sees_every_difference() {
     let config = parsed(&with("", "")).config;
     assert_eq!(print(&config), SMALLEST);
     // Computed elsewhere: nodes of different builds must agree on it.
-    assert_eq!(digest(&config), 0x0666_4f55_61d0_e6d9);
+    assert_eq!(digest(&config), 0x1e05_6cf3_ab54_1359);
     let other = parsed(&with("arp_refresh = 61s", "")).config;
     assert_ne!(digest(&config), digest(&other));
     let same = parsed(&with("arp_refresh = 1min ; the default", "")).config;

@@ -67,6 +67,7 @@ impl Kind {
                 "on_conflict",
                 "force_interval",
                 "allow_reboot",
+                "log_level",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],
             Kind::Service => &["home", "address", "weight", "start", "stop", "route"],

@@ -59,6 +59,21 @@ pub struct Cluster {
     pub force_interval: bool,
     /// A check's policy may restart the machine; default no.
     pub allow_reboot: bool,
+    /// How much goes into the log; default info.
+    pub log_level: LogLevel,
+}
+
+/// `log_level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs somebody now.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And each event.
+    Info,
+    /// And what helps to find a mistake in Diehard.
+    Debug,
 }
 
 /// `probe_interval`

@@ -24,6 +24,12 @@ pub(super) const QUORUM: Words<Quorum> = &[
 ];
 pub(super) const FAILBACK: Words<Failback> = &[("auto", Failback::Auto), ("manual", Failback::Manual)];
 pub(super) const ON_CONFLICT: Words<OnConflict> = &[("wait", OnConflict::Wait), ("force", OnConflict::Force)];
+pub(super) const LOG_LEVEL: Words<LogLevel> = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+];
 pub(super) const YES_NO: Words<bool> = &[("yes", true), ("no", false)];
 pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("http", CheckKind::Http),

@@ -131,12 +131,27 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Print a script that completes commands, options and arguments in a shell
+    Completions {
+        /// For which shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Run the protocol on virtual time, with faults, and judge its promises
     Simulate {
         /// Of the simulation; a wrong one prints them all
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+}
+
+/// A shell that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "they are names")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Whether a command returns when it was accepted or when it is done.

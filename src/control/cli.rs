@@ -16,6 +16,7 @@ use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+mod completions;
 mod configuration;
 mod nearest;
 mod since;
@@ -128,6 +129,7 @@ impl Session<'_> {
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
+            Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
     }

@@ -6,6 +6,7 @@ use super::wiring::Running;
 use super::{Plan, read};
 use crate::config::Config;
 use crate::threads::driver::Told;
+use crate::threads::log_writer;
 use crate::vocabulary::NodeId;
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) {
                 log::warn!("{what}: takes effect after a restart");
             }
             bond.tell(&Word::Territory(Territory::of(&config)));
+            log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
             running.tell(Told::Reload(Arc::new(config)));
         }
         Err(why) => log::error!("{why}: the configuration stays as it was"),

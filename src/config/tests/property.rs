@@ -65,7 +65,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true,
+            on_conflict, force_interval, allow_reboot: true, log_level: LogLevel::Warn,
         }
     }
 }

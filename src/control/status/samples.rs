@@ -72,6 +72,7 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        log_level: LogLevel::Info,
     }
 }
 
