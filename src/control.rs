@@ -8,6 +8,7 @@
 //! | `server` | the daemon's end: thread `control` and one thread a connection |
 //! | `events` | what happened lately, numbered, for `diehard events` |
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
+//! | `receipt_words` | the receipt of a takeover in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
@@ -22,6 +23,7 @@ pub mod event_words;
 pub mod events;
 pub mod key;
 pub mod protocol;
+pub mod receipt_words;
 #[cfg(test)]
 mod rehearsal;
 #[cfg(test)]

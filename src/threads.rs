@@ -31,6 +31,7 @@ pub mod link_monitor;
 pub mod log_writer;
 pub mod mailbox;
 pub mod published;
+pub mod receipts;
 pub mod services;
 pub mod storage;
 

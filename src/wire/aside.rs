@@ -7,10 +7,11 @@
 //!         3 who has: service 4, nonce 8
 //!         4 sees: service 4, nonce 8, list<sighting, 16>
 //! happening  number 8, time in µs 8, text<256>, fields text<768>
-//! sighting   the service's address: its place 1, option<answers 6>, option<cached 6>
+//! sighting   address 4, option<answers 6>, option<cached 6>
 //! ```
 
 use crate::vocabulary::ServiceId;
+use std::net::Ipv4Addr;
 
 /// Most events in one packet, and most addresses in one answer.
 pub const MAX_ASIDE: usize = 16;
@@ -56,7 +57,7 @@ pub enum Aside {
         service: ServiceId,
         /// Of the question.
         nonce: u64,
-        /// An address each.
+        /// An IPv4 address each.
         sightings: Vec<Sighting>,
     },
 }
@@ -77,8 +78,8 @@ pub struct Happening {
 /// Who has an address, as one node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// Its place in the service's list of addresses.
-    pub place: u8,
+    /// One of the service's.
+    pub address: Ipv4Addr,
     /// Who answered ARP just now.
     pub answers: Option<[u8; 6]>,
     /// Whom this machine's own neighbour cache still names.

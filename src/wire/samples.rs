@@ -292,8 +292,8 @@ fn any_aside() -> impl Strategy<Value = Aside> {
             Aside::Events { log, now_us, after, newest: after + events.len() as u64 + more, events }
         },
     );
-    let sighting = (any::<u8>(), option::of(any::<[u8; 6]>()), option::of(any::<[u8; 6]>()))
-        .prop_map(|(place, answers, cached)| Sighting { place, answers, cached });
+    let sighting = (any::<u32>(), option::of(any::<[u8; 6]>()), option::of(any::<[u8; 6]>()))
+        .prop_map(|(address, answers, cached)| Sighting { address: address.into(), answers, cached });
     let sees = (any_service(), any::<u64>(), vec(sighting, 0..=MAX_ASIDE))
         .prop_map(|(service, nonce, sightings)| Aside::Sees { service, nonce, sightings });
     let who_has = (any_service(), any::<u64>()).prop_map(|(service, nonce)| Aside::WhoHas { service, nonce });

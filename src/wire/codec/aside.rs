@@ -3,6 +3,7 @@
 use super::DecodeError;
 use super::cursor::{Cursor, Wire, put_list, put_text};
 use crate::wire::{Aside, Happening, MAX_ASIDE, MAX_EVENT_FIELDS, MAX_EVENT_TEXT, Sighting};
+use std::net::Ipv4Addr;
 
 impl Wire for Aside {
     fn put(&self, out: &mut Vec<u8>) {
@@ -66,7 +67,7 @@ impl Wire for Happening {
 
 impl Wire for Sighting {
     fn put(&self, out: &mut Vec<u8>) {
-        out.push(self.place);
+        u32::from(self.address).put(out);
         for mac in [self.answers, self.cached] {
             out.push(u8::from(mac.is_some()));
             out.extend(mac.iter().flatten());
@@ -74,7 +75,7 @@ impl Wire for Sighting {
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
-        let place = from.take()?;
+        let address = Ipv4Addr::from(from.take::<u32>()?);
         let mut mac = || -> Result<Option<[u8; 6]>, DecodeError> {
             if !from.take::<bool>()? {
                 return Ok(None);
@@ -83,6 +84,6 @@ impl Wire for Sighting {
             mac.copy_from_slice(from.bytes(6)?);
             Ok(Some(mac))
         };
-        Ok(Sighting { place, answers: mac()?, cached: mac()? })
+        Ok(Sighting { address, answers: mac()?, cached: mac()? })
     }
 }
