@@ -8,6 +8,7 @@
 //! | `server` | the daemon's end: thread `control` and one thread a connection |
 //! | `events` | what happened lately, numbered, for `diehard events` |
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
+//! | `receipt_words` | the receipt of a takeover in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
 //! | `why` | why a service is where it is: the object and its text (PURE) |
@@ -26,6 +27,7 @@ pub mod events;
 pub mod key;
 pub mod load_words;
 pub mod protocol;
+pub mod receipt_words;
 #[cfg(test)]
 mod rehearsal;
 #[cfg(test)]

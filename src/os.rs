@@ -26,6 +26,7 @@ pub mod signals;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;
+pub mod terminal;
 pub mod udp;
 
 #[cfg(test)]

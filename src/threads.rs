@@ -22,6 +22,7 @@ use std::thread::{Builder, JoinHandle};
 pub mod arp_listener;
 pub mod broadcast_listener;
 pub mod checks;
+pub mod chronicle;
 pub mod driver;
 pub mod faker;
 pub mod hello_receiver;
@@ -33,6 +34,7 @@ pub mod load;
 pub mod log_writer;
 pub mod mailbox;
 pub mod published;
+pub mod receipts;
 pub mod services;
 pub mod storage;
 

@@ -77,6 +77,7 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("load", spelled(values::LOAD, &cluster.load));
     out.key("load_script", cluster.load_script.as_deref().unwrap_or("none"));
     out.key("damping", written(cluster.damping));
+    out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {

@@ -54,6 +54,7 @@ fn defaults_are_those_that_the_types_document() {
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
     };
     assert_eq!(config.cluster, expected);
     let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, 1), prefix: 24 };
@@ -203,6 +204,7 @@ allow_reboot   = no
 load           = services
 load_script    = none
 damping        = 5min
+log_level      = info
 
 [node web1]
 priority       = 1

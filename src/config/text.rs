@@ -70,6 +70,7 @@ impl Kind {
                 "load",
                 "load_script",
                 "damping",
+                "log_level",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],
             Kind::Service => &["home", "address", "weight", "start", "stop", "route"],

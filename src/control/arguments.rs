@@ -81,6 +81,9 @@ pub enum Command {
         /// Show at most so many, the newest
         #[arg(long = "limit", value_name = "COUNT")]
         limit: Option<usize>,
+        /// Only what happened on the answering node
+        #[arg(long = "here")]
+        here: bool,
     },
     /// Move a service to a node, without losing a request
     Move {
@@ -133,12 +136,27 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Print a script that completes commands, options and arguments in a shell
+    Completions {
+        /// For which shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Run the protocol on virtual time, with faults, and judge its promises
     Simulate {
         /// Of the simulation; a wrong one prints them all
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+}
+
+/// A shell that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "they are names")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Whether a command returns when it was accepted or when it is done.

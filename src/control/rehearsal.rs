@@ -48,6 +48,7 @@ impl Rehearsal {
     pub fn with(mut act: Act) -> Self {
         let directory = Directory::new("control");
         let events = Arc::new(EventLog::default());
+        events.name("web1");
         let view = Arc::new(Mutex::new(samples::view()));
         let commands = Arc::new(Mutex::new(Vec::new()));
         let (asking, asked) = bounded::<Request>(4);

@@ -5,6 +5,8 @@ use serde::Serialize;
 use std::fmt::Write;
 
 mod forecast;
+mod ring;
+use ring::ring_text;
 
 /// How the text may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,40 +121,7 @@ fn alarms(status: &Status) -> Vec<String> {
     alarms
 }
 
-/// `web1 → web2 → web3 → web1`, from right neighbour to right neighbour.
-fn ring_text(status: &Status, look: Look) -> String {
-    let members: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.incarnation.is_some()).collect();
-    let names = match members.as_slice() {
-        [] => return "ring  nobody\n".into(),
-        [alone] => vec![alone.name.as_str()],
-        [first, ..] => walk(&members, first),
-    };
-    let whole = members.len() == 1 || (names.len() == members.len() + 1 && names.first() == names.last());
-    let mut lines = vec![String::new()];
-    let mut column = 0;
-    for (index, name) in names.iter().enumerate() {
-        let arrow = if index == 0 { "" } else { " → " };
-        let width = name.chars().count() + arrow.chars().count();
-        if column > 0 && 6 + column + width > look.columns {
-            lines.push(String::new());
-            column = 0;
-        }
-        let state = members.iter().find(|node| node.name == **name).map_or("", |node| node.state.as_str());
-        let line = lines.last_mut().expect("never empty");
-        line.push_str(arrow);
-        line.push_str(&look.paint(if state == "up" { Paint::Plain } else { node_paint(state) }, name));
-        column += width;
-    }
-    let mut text = format!("ring  {}", lines.join("\n     "));
-    if members.len() == 1 {
-        text.push_str(" (alone)");
-    } else if !whole {
-        let _ = write!(text, "  {}", look.paint(Paint::Yellow, "(being rebuilt)"));
-    }
-    text.push('\n');
-    text
-}
-
+/// From right neighbour to right neighbour, the first again at the end of a whole ring.
 fn walk<'a>(members: &[&'a NodeStatus], first: &'a NodeStatus) -> Vec<&'a str> {
     let mut names = vec![first.name.as_str()];
     let mut at = first;

@@ -137,6 +137,8 @@ impl Controller {
             }
             Packet::Command { id, command } => self.on_asked(now, from, id, command),
             Packet::CommandAck { id, result } => self.on_answered(id, result),
+            // Not the controller's business.
+            Packet::Aside(_) => {}
             Packet::Resign { to } => self.on_resign(now, from, to),
             Packet::Leave { incarnation } => self.on_leave(now, header, incarnation),
             Packet::Forward { origin, incarnation, epoch, to, packet } => {

@@ -6,6 +6,7 @@ use super::wiring::Running;
 use super::{Plan, read};
 use crate::config::Config;
 use crate::threads::driver::Told;
+use crate::threads::log_writer;
 use crate::vocabulary::NodeId;
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) -> Result<(), 
     {
         log::warn!("this node is called {} from now on: start diehardd with -n {}", now.name, now.name);
     }
+    log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
     bond.tell(&Word::Territory(Territory::of(&config)));
     running.tell(Told::Reload(Arc::new(config)));
     Ok(())

@@ -18,6 +18,7 @@ use crate::os::{clock, sched};
 use crate::threads::arp_listener::ArpListener;
 use crate::threads::broadcast_listener;
 use crate::threads::checks::{self, Checks};
+use crate::threads::chronicle::{self, Chronicle, Past};
 use crate::threads::driver::{self, Driver, Farewell, Told};
 use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
@@ -27,6 +28,7 @@ use crate::threads::link_monitor::LinkWatch;
 use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::published::Published;
+use crate::threads::receipts::{self, Receipts};
 use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
 use crate::threads::{Urgency, start};
@@ -59,6 +61,7 @@ struct Parts {
     sockets: Sockets,
     storage: Storage,
     record: Option<Record>,
+    past: Past,
     monitor: LinkMonitor,
     card: Card,
     device: String,
@@ -159,8 +162,11 @@ impl Parts {
         let directory = &plan.arguments.state_dir;
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
+        let published = Arc::new(Published::new(config.clone(), plan.keys.clone(), signs));
+        published.events.name(&node.name);
         Ok(Parts {
-            published: Arc::new(Published::new(config.clone(), plan.keys.clone(), signs)),
+            past: Past::read(directory, plan.me, &published),
+            published,
             sockets,
             storage,
             record,
@@ -180,21 +186,13 @@ impl Parts {
         threads: &mut Vec<JoinHandle<()>>,
         bells: &mut Vec<Doorbell>,
     ) -> std::io::Result<()> {
-        let Parts { published, sockets, storage, record, monitor, card, device, internal_device } = self;
+        let Parts { published, sockets, storage, record, past, monitor, card, device, internal_device } =
+            self;
         let me = plan.me;
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
 
-        let (faker_orders, orders) = mailbox(faker::ORDERS)?;
-        let faker = Faker {
-            me,
-            card,
-            device: device.clone(),
-            mailbox: orders,
-            driver: driver.clone(),
-            published: published.clone(),
-        };
-        threads.push(start("faker", Urgency::Lease, move || faker.run())?);
+        let faker_orders = start_faker(me, card, &device, driver, &published, threads)?;
 
         let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
         let sender = HelloSender {
@@ -206,9 +204,11 @@ impl Parts {
         };
         threads.push(start("hello sender", Urgency::Heartbeat, move || sender.run())?);
 
-        let (service_orders, serving) = start_services(driver, &published)?;
-        let (check_orders, checking) = start_checks(me, driver, &service_orders, &published)?;
-        threads.extend([serving, checking]);
+        let (services, serving) = start_services(driver, &published)?;
+        let (checks, checking) = start_checks(me, driver, &services, &published)?;
+        let (chronicle, keeping) = start_chronicle(me, past, driver, &published)?;
+        let (receipts, asking) = start_receipts(me, &device, driver, &faker_orders, &published)?;
+        threads.extend([serving, checking, keeping, asking]);
 
         let (store, orders) = latest()?;
         let stored = driver.clone();
@@ -240,8 +240,10 @@ impl Parts {
             mailbox: told,
             sender: batches,
             faker: faker_orders,
-            services: service_orders,
-            checks: check_orders,
+            services,
+            checks,
+            chronicle,
+            receipts,
             storage: store,
             arp_bell,
             published: published.clone(),
@@ -249,16 +251,35 @@ impl Parts {
         };
         threads.push(start("controller", Urgency::Heartbeat, move || driving.run())?);
 
-        let mut ears = |sockets| -> std::io::Result<Ears> {
+        let ears = |sockets, bell| {
             let (driver, published) = (driver.clone(), published.clone());
-            Ok(Ears { me, sockets, driver, published, bell: bell()? })
+            Ears { me, sockets, driver, published, bell }
         };
-        let (unicast, broadcast) = (ears(sockets.unicast())?, ears(sockets.broadcast())?);
-        threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
-        threads
-            .push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
-        Ok(())
+        start_ears(ears(sockets.unicast(), bell()?), ears(sockets.broadcast(), bell()?), threads)
     }
+}
+
+/// The thread `faker`, and how it is told.
+fn start_faker(
+    me: NodeId,
+    card: Card,
+    device: &str,
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<Sender<faker::Order>> {
+    let (orders, mailbox) = mailbox(faker::ORDERS)?;
+    let (driver, published) = (driver.clone(), published.clone());
+    let faker = Faker { me, card, device: device.to_owned(), mailbox, driver, published };
+    threads.push(start("faker", Urgency::Lease, move || faker.run())?);
+    Ok(orders)
+}
+
+/// Last: what they hear, somebody must take.
+fn start_ears(unicast: Ears, broadcast: Ears, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
+    threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
+    threads.push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
+    Ok(())
 }
 
 /// The thread `services`, and how it is told.
@@ -270,6 +291,41 @@ fn start_services(
     let services =
         Services { mailbox, orders: orders.clone(), driver: driver.clone(), published: published.clone() };
     Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
+}
+
+/// The thread `chronicle`, and how it is told.
+fn start_chronicle(
+    me: NodeId,
+    past: Past,
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(chronicle::ORDERS)?;
+    let bell = orders.clone();
+    // Full: it is awake, and looks.
+    published.events.listen(Box::new(move || drop(bell.offer(chronicle::Order::Look))));
+    let chronicle = Chronicle { me, mailbox, driver: driver.clone(), published: published.clone(), past };
+    Ok((orders, start("chronicle", Urgency::Ordinary, move || chronicle.run())?))
+}
+
+/// The thread `receipts`, and how it is told.
+fn start_receipts(
+    me: NodeId,
+    device: &str,
+    driver: &Sender<Told>,
+    faker: &Sender<faker::Order>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<receipts::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(receipts::ORDERS)?;
+    let receipts = Receipts {
+        me,
+        device: device.to_owned(),
+        mailbox,
+        driver: driver.clone(),
+        faker: faker.clone(),
+        published: published.clone(),
+    };
+    Ok((orders, start("receipts", Urgency::Ordinary, move || receipts.run())?))
 }
 
 /// The thread `checks`, and how it is told.

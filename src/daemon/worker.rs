@@ -14,8 +14,7 @@ use crate::os::{clock, sched};
 use crate::threads::driver::Told;
 use crate::threads::keeper::Wish;
 use crate::threads::life_signs::LifeSigns;
-use crate::threads::log_writer::{LogWriter, Sink};
-use log::LevelFilter;
+use crate::threads::log_writer::{self, LogWriter, Sink};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub(super) fn live(mut plan: Plan, signs: LifeSigns, end: End, first: bool) -> E
         // The guardian sees the end, and has no better way to hear why.
         Err(_) => return ExitCode::from(super::FAILURE),
     };
-    let level = if plan.arguments.verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    let level = log_writer::level(&plan.config, plan.arguments.verbose);
     let sink = if plan.arguments.foreground { Sink::StandardError } else { Sink::Syslog };
     let log = match LogWriter::start(sink, level) {
         Ok(log) => log,

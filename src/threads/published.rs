@@ -7,9 +7,10 @@ use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
 use crate::controller::View;
-use crate::vocabulary::{Instant, ServiceId};
+use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -38,6 +39,8 @@ pub struct Published {
     pub told: Mutex<Told>,
     /// The cluster's keys in force; written on reload, read by sender, receivers and keeper.
     pub keys: RwLock<Arc<Keyring>>,
+    /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
+    pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
@@ -69,6 +72,7 @@ impl Published {
             checks: Arc::default(),
             busy: Mutex::default(),
             moving: Mutex::default(),
+            clocks: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }

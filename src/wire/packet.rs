@@ -1,5 +1,6 @@
 //! The packets, as values. Their bytes are in `codec`, their authentication in `seal`.
 
+use super::aside::Aside;
 use super::standing::{Moved, Remark};
 use super::state::State;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
@@ -212,6 +213,8 @@ pub enum Packet {
         /// What: never a FORWARD.
         packet: Box<Packet>,
     },
+    /// Beside the protocol: events and receipts. The driver passes it by the controller.
+    Aside(Aside),
 }
 
 /// What a member really does, in every BEAT_ACK: heals lost hints within one T.

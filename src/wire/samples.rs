@@ -160,6 +160,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         ("command-ack", Packet::CommandAck { id: 77, result: Err("web2 is on standby".into()) }),
         ("leave", Packet::Leave { incarnation }),
         ("resign", Packet::Resign { to: suspect }),
+        ("aside", Packet::Aside(aside())),
         (
             "forward",
             Packet::Forward {
@@ -340,6 +341,42 @@ fn any_moved() -> impl Strategy<Value = Moved> {
     )
 }
 
+fn aside() -> Aside {
+    let happening = |number| Happening {
+        number,
+        time_us: 1_790_000_000_000_000 + number,
+        text: "www1 is served here now".into(),
+        fields: r#"{"event":"taken","service":"www1"}"#.into(),
+    };
+    let events = vec![happening(5), happening(7)];
+    Aside::Events { log: 0x0dd, now_us: 1_790_000_000_500_000, after: 4, newest: 9, events }
+}
+
+fn any_aside() -> impl Strategy<Value = Aside> {
+    let text = "[ -~]{0,40}";
+    let happening = (any::<u64>(), text, text).prop_map(|(time_us, text, fields)| Happening {
+        number: 0,
+        time_us,
+        text,
+        fields,
+    });
+    let events = (any::<[u64; 2]>(), 0..u64::MAX / 2, 0..9_u64, vec(happening, 0..=MAX_ASIDE)).prop_map(
+        |([log, now_us], after, more, mut events)| {
+            for (event, number) in events.iter_mut().zip(after + 1..) {
+                event.number = number;
+            }
+            Aside::Events { log, now_us, after, newest: after + events.len() as u64 + more, events }
+        },
+    );
+    let sighting = (any::<u32>(), option::of(any::<[u8; 6]>()), option::of(any::<[u8; 6]>()))
+        .prop_map(|(address, answers, cached)| Sighting { address: address.into(), answers, cached });
+    let sees = (any_service(), any::<u64>(), vec(sighting, 0..=MAX_ASIDE))
+        .prop_map(|(service, nonce, sightings)| Aside::Sees { service, nonce, sightings });
+    let who_has = (any_service(), any::<u64>()).prop_map(|(service, nonce)| Aside::WhoHas { service, nonce });
+    let more = any::<[u64; 2]>().prop_map(|[log, after]| Aside::More { log, after });
+    prop_oneof![events, sees, who_has, more]
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     (0..6, any_service(), any_node(), any::<bool>()).prop_map(|(number, service, node, one)| match number {
         0 => Command::Move { service, to: node },
@@ -417,6 +454,7 @@ fn any_plain_packet() -> impl Strategy<Value = Packet> {
             .prop_map(|(id, result)| Packet::CommandAck { id, result }),
         any_incarnation().prop_map(|incarnation| Packet::Leave { incarnation }),
         any_node().prop_map(|to| Packet::Resign { to }),
+        any_aside().prop_map(Packet::Aside),
     ]
 }
 

@@ -82,6 +82,7 @@ fn cluster() -> Cluster {
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
     }
 }
 
