@@ -80,7 +80,9 @@ impl Running {
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
         let (events, checks) = (published.events.clone(), published.checks.clone());
-        let desk = Desk { ask, config, events, checks };
+        let counted = published.clone();
+        let traffic = Box::new(move || counted.counters.traffic());
+        let desk = Desk { ask, config, events, checks, traffic };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();
