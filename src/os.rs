@@ -16,6 +16,8 @@ pub mod link;
 mod netlink;
 pub mod packet_socket;
 pub mod pair;
+pub mod passing;
+pub mod privileges;
 pub mod process;
 pub mod sched;
 pub mod secret;
