@@ -23,9 +23,9 @@ pub mod events;
 pub mod key;
 pub mod protocol;
 #[cfg(test)]
-mod rehearsal;
+pub(crate) mod rehearsal;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 pub mod server;
 pub mod status;
 pub mod table;

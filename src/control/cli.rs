@@ -123,6 +123,9 @@ impl Session<'_> {
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
+            Command::Monitor { .. } | Command::Top => {
+                Err(End::Usage("the monitor is run by the diehard program".into()))
+            }
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
     }
