@@ -6,7 +6,7 @@ use super::board::Board;
 use super::door::Door;
 use super::http::{self, Answer, Bad, Request};
 use super::{metrics, stream};
-use crate::os::clock;
+use crate::os::{clock, tcp};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How many connections at a time: more pages than a team has, and its Prometheus. One more is told so.
 pub const CONNECTIONS_MAX: usize = 512;
+/// What the kernel keeps for a client that has not read it yet, in bytes: a picture of many nodes.
+const BUFFER: usize = 64 << 10;
 /// Of a connection's thread, in bytes.
 const STACK: usize = 256 << 10;
 
@@ -100,6 +102,8 @@ impl Drop for Place {
 
 fn serve(stream: &TcpStream, house: &House) {
     let _ = stream.set_nodelay(true);
+    // Without the bounds, the limits of writing still hold.
+    let _ = tcp::bound_what_waits(stream, BUFFER, http::READING);
     let (answer, with_body) = match http::read(stream) {
         Ok(request) if !is_ours(&request, &house.hosts) => {
             (Answer::text(421, "this monitor does not go by that name; see --host"), true)

@@ -121,7 +121,8 @@ function timeline() {
     level: outage.outage_ms >= 1000 || !outage.to ? "outage" : "outage brief",
     words: outage.to ? `OUTAGE of ${outage.service}: ${duration(outage.outage_ms)}, ${outage.from ?? "nobody"} → ${outage.to}` : `${outage.service} is served by NOBODY${outage.from ? ` (was ${outage.from})` : ""}`,
   }));
-  const all = [...events.map((entry) => ({ time: entry.time, level: "", words: entry.node ? `${entry.node}: ${entry.text}` : entry.text })), ...outages];
+  // Of the same moment, the later number first.
+  const all = [...events.toReversed().map((entry) => ({ time: entry.time, level: "", words: entry.node ? `${entry.node}: ${entry.text}` : entry.text })), ...outages];
   all.sort((one, other) => (one.time < other.time ? 1 : one.time > other.time ? -1 : 0));
   find("timeline").replaceChildren(...all.slice(0, EVENTS_SHOWN).map(({ time, level, words }) => {
     const item = tables.element("li", "", level);

@@ -64,7 +64,9 @@ fn alarms(glance: &Glance) -> Vec<String> {
             trouble.clone(),
         ];
     }
-    glance.status.as_deref().map_or_else(Vec::new, table::alarms)
+    let Some(status) = &glance.status else { return Vec::new() };
+    let down = status.nodes.iter().filter(|node| node.state == "down");
+    table::alarms(status).into_iter().chain(down.map(|node| format!("DOWN: {}", node.name))).collect()
 }
 
 fn title_line(glance: &Glance) -> Line<'static> {
