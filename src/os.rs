@@ -17,6 +17,8 @@ pub mod link;
 mod netlink;
 pub mod packet_socket;
 pub mod pair;
+pub mod passing;
+pub mod privileges;
 pub mod process;
 pub mod replace;
 pub mod sched;

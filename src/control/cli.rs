@@ -132,6 +132,9 @@ impl Session<'_> {
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
             Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
+            Command::Monitor { .. } | Command::Top => {
+                Err(End::Usage("the monitor is run by the diehard program".into()))
+            }
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
     }

@@ -75,7 +75,7 @@ fn cluster_line(status: &Status, look: Look) -> String {
 }
 
 /// What nobody may overlook.
-fn alarms(status: &Status) -> Vec<String> {
+pub fn alarms(status: &Status) -> Vec<String> {
     let mut alarms = Vec::new();
     if !status.quorum {
         alarms.push(format!("NO QUORUM: {} serves nothing", status.node));

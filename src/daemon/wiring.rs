@@ -91,7 +91,9 @@ impl Running {
         let (events, checks) = (published.events.clone(), published.checks.clone());
         let front = prepared.front.clone();
         let keeper = Box::new(move |question: &Question| front.serve(question));
-        let desk = Desk { ask, config, events, checks, keeper };
+        let counted = published.clone();
+        let traffic = Box::new(move || counted.counters.traffic());
+        let desk = Desk { ask, config, events, checks, keeper, traffic };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();

@@ -6,6 +6,7 @@ use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
+use crate::control::status::Traffic;
 use crate::controller::View;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
@@ -218,6 +219,8 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// Sends that failed for a local reason.
     pub failed: AtomicU64,
+    /// Announcements of an address that went out.
+    pub announced: AtomicU64,
 }
 
 impl Counters {
@@ -234,6 +237,19 @@ impl Counters {
     /// Rejected for whatever reason.
     pub fn rejected(&self) -> u64 {
         self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All of them, for `diehard status --json`.
+    pub fn traffic(&self) -> Traffic {
+        let rejected =
+            Reject::ALL.iter().map(|&reject| (reject.name().to_owned(), self.rejected_for(reject)));
+        Traffic {
+            rejected: rejected.collect(),
+            announcements: self.announced.load(Ordering::Relaxed),
+            unheard: self.unheard.load(Ordering::Relaxed),
+            unsent: self.unsent.load(Ordering::Relaxed),
+            send_failures: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Those that are not zero, for the log: `seal 12, replayed 1, unsent 3`.

@@ -1,5 +1,6 @@
 //! A hand-made cluster for the tests of this module's siblings.
 
+use super::Traffic;
 use crate::config::*;
 use crate::control::checks::Line;
 use crate::controller::*;
@@ -205,6 +206,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             version: ConfigVersion { number: 7, digest: 0x1234 },
             ..Status::default()
         }),
+        round_trip: None,
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }
 }
@@ -222,4 +224,10 @@ fn service_view(number: u8, holder: Option<NodeId>, here: bool) -> ServiceView {
         here,
         stranger: None,
     }
+}
+
+/// What a node might have counted.
+pub fn traffic() -> Traffic {
+    let rejected = [("seal".to_owned(), 3), ("replayed".to_owned(), 0)].into();
+    Traffic { rejected, announcements: 4, unheard: 0, unsent: 1, send_failures: 2 }
 }

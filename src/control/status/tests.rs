@@ -23,17 +23,17 @@ fn the_whole_object_is_as_promised() {
             {
                 "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",
                 "load": 1.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
-                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0, "checks": []
+                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "round_trip_ms": null, "lateness_ms": 0.041, "rejected": 0, "checks": []
             },
             {
                 "name": "web2", "state": "down", "incarnation": null, "priority": 30, "left": null, "right": null,
                 "load": 0.0, "damped_ms": null, "capacity": 1.0, "links": silent, "config_digest": null, "config_version": null,
-                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null, "checks": []
+                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "round_trip_ms": null, "lateness_ms": null, "rejected": null, "checks": []
             },
             {
                 "name": "web3", "state": "up", "incarnation": 4, "priority": 20, "left": "web1", "right": "web1",
                 "load": 2.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
-                "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"],
+                "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"], "round_trip_ms": null,
                 "lateness_ms": 0.041, "rejected": 0, "checks": []
             }
         ],
@@ -58,7 +58,8 @@ fn the_whole_object_is_as_promised() {
         ],
         "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
         "probe_interval_ms": 12.5, "lateness_ms": 0.041, "forecast": [], "config_drift": [],
-        "key_change_waits_for": null
+        "key_change_waits_for": null,
+        "traffic": {"rejected": {}, "announcements": 0, "unheard": 0, "unsent": 0, "send_failures": 0}
     });
     let made = status(&view(), &config(), &lines());
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);

@@ -190,6 +190,7 @@ impl Cluster {
                         ..Status::default()
                     }),
                     heard_on: Vec::new(),
+                    round_trip: None,
                 }
             })
             .collect();
