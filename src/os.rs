@@ -11,6 +11,7 @@ pub mod daemonise;
 pub mod disk;
 pub mod doorbell;
 pub mod echo;
+pub mod ethernet;
 pub mod frame;
 pub mod link;
 mod netlink;
@@ -24,6 +25,7 @@ pub mod signals;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;
+pub mod time_sync;
 pub mod udp;
 
 #[cfg(test)]

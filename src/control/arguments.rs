@@ -65,6 +65,12 @@ pub enum Command {
     Services,
     /// Show the checks of this node: how they stand, and why
     Checks,
+    /// Run a check now, on this node
+    Check {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CheckCommand,
+    },
     /// Show what happened lately
     Events {
         /// Go on showing what happens, until interrupted
@@ -145,6 +151,16 @@ pub struct Wait {
     /// How long --wait waits
     #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 60, requires = "wait")]
     pub timeout_s: u32,
+}
+
+/// `diehard check …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum CheckCommand {
+    /// Run it once and say what it finds: 0 well, 1 not; counts for nothing
+    Run {
+        /// Which check
+        name: String,
+    },
 }
 
 /// `diehard config …`

@@ -40,6 +40,7 @@ pub fn config() -> Config {
             fail: 3,
             rise: 2,
             policy: vec![PolicyStep::Alert],
+            options: crate::config::CheckOptions::default(),
         }],
     }
 }
@@ -47,7 +48,14 @@ pub fn config() -> Config {
 /// Its one check is well.
 pub fn lines() -> BTreeMap<String, Line> {
     let since = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let line = Line { standing: Standing::Well, message: "HTTP status 200 OK".into(), since };
+    let line = Line {
+        standing: Standing::Well,
+        message: "HTTP status 200 OK".into(),
+        since,
+        warning: false,
+        performance: None,
+        took: Some(Duration::from_micros(1500)),
+    };
     BTreeMap::from([("www1-http".to_owned(), line)])
 }
 

@@ -62,7 +62,7 @@ fn who_is_only_asked_leaves_nobody_behind() {
     let bell = Doorbell::new().expect("eventfd");
     let mut lines = Vec::new();
     let command = "sleep 50 & echo $!; exit 2";
-    let outcome = ask(command, &[], LONG, &bell, |line| lines.push(line.to_owned())).expect("starts");
+    let outcome = ask(command, &[], LONG, &bell, |_, line| lines.push(line.to_owned())).expect("starts");
     assert_eq!(outcome, Outcome::Failed(2));
     let until = clock::now() + Duration::from_secs(20);
     let gone = || {
