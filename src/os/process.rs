@@ -8,10 +8,13 @@ use crate::vocabulary::Instant;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+mod leash;
+use leash::Leash;
 
 /// Output of one run that is handed on, in bytes: a script that says more is not read, only emptied.
 const MOST_OUTPUT: usize = 64 << 10;
@@ -62,7 +65,8 @@ pub fn run(
     run_and(Leftovers::LiveOn, command, environment, limit, call_off, |_, text| line(text))
 }
 
-/// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group.
+/// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group, and whoever left that
+/// without closing all that he inherited.
 ///
 /// # Errors
 /// As `run`.
@@ -110,11 +114,17 @@ fn run_and(
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).envs(environment.iter().copied()).current_dir("/");
     shell.stdin(Stdio::null()).stdout(output).stderr(error).process_group(0);
+    let mut leash = if leftovers == Leftovers::End { Some(Leash::new()?) } else { None };
+    if let Some(leash) = &leash {
+        shell.env(leash::MARK, leash.mark());
+    }
+    let inherited = leash.as_ref().and_then(Leash::inherited);
     // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
-    unsafe { shell.pre_exec(ordinary) };
+    unsafe { shell.pre_exec(move || ordinary(inherited)) };
     let mut child = shell.spawn()?;
     // The command holds the pipes' writing ends as long as it lives: they would never seem to close.
     drop(shell);
+    leash.iter_mut().for_each(Leash::let_go);
     // The child is not yet waited for, so the number is its own.
     let exit = watch(child.id())?;
     let mut deadline = clock::now() + limit;
@@ -154,6 +164,8 @@ fn run_and(
         // Its children may have survived it.
         signal(&child, Signal::SIGKILL);
     }
+    // Whom even SIGKILL does not end hangs in the kernel: nobody can do more.
+    leash.map(Leash::pull);
     for mut hearing in heard {
         hearing.read(&mut line);
         hearing.lines.end(&mut |text| line(hearing.stream, text));
@@ -250,8 +262,12 @@ impl Lines {
     }
 }
 
-/// In the child, before exec: an ordinary process whatever this thread is.
-fn ordinary() -> io::Result<()> {
+/// In the child, before exec: an ordinary process whatever this thread is, with the leash if there is one.
+fn ordinary(leash: Option<RawFd>) -> io::Result<()> {
+    if let Some(leash) = leash {
+        // SAFETY: takes numbers only; async-signal-safe.
+        unsafe { libc::fcntl(leash, libc::F_SETFD, 0) };
+    }
     let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: both values live until after the calls, which are async-signal-safe. A parent without
     // real time makes the first one a change from nothing to nothing.

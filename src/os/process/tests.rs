@@ -76,6 +76,33 @@ fn who_is_only_asked_leaves_nobody_behind() {
 }
 
 #[test]
+fn who_runs_away_into_a_session_of_his_own_is_caught() {
+    let bell = Doorbell::new().expect("eventfd");
+    let file = std::env::temp_dir().join(format!("diehard-runaway-{}", std::process::id()));
+    let path = file.display();
+    for (end, limit, expected) in [
+        ("exit 255", LONG, Outcome::Failed(255)),
+        ("trap '' TERM; while :; do sleep 50; done", Duration::from_secs(1), Outcome::TimedOut),
+    ] {
+        let _ = std::fs::remove_file(&file);
+        // A daemon's way: a session of its own, output to nowhere, deaf. The command ends when that has said its number.
+        let away = format!("trap \"\" TERM; echo $$ >{path}; while :; do sleep 50; done");
+        let seen = format!("while [ ! -s {path} ]; do sleep 0.01; done");
+        let command = format!("setsid sh -c '{away}' >/dev/null 2>&1 & {seen}; {end}");
+        let outcome = ask(&command, &[], limit, &bell, |_, _| {}).expect("starts");
+        assert_eq!(outcome, expected);
+        let pid = std::fs::read_to_string(&file).expect("it has run");
+        assert!(is_zombie(pid.trim()), "{pid} lives");
+    }
+    std::fs::remove_file(&file).expect("ours");
+}
+
+/// Or gone: a zombie is some init's business.
+fn is_zombie(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
 fn the_end_of_a_process_is_seen() {
     let mut child = Command::new("/bin/sleep").arg("50").spawn().expect("sleep runs");
     let end = watch(child.id()).expect("it lives");
