@@ -12,6 +12,7 @@ pub mod daemonise;
 pub mod disk;
 pub mod doorbell;
 pub mod echo;
+pub mod ethernet;
 pub mod frame;
 pub mod link;
 mod netlink;
@@ -29,6 +30,7 @@ pub mod storage;
 pub mod syslog;
 pub mod tcp;
 pub mod terminal;
+pub mod time_sync;
 pub mod udp;
 
 #[cfg(test)]

@@ -71,6 +71,12 @@ pub enum Command {
     },
     /// Show the checks of this node: how they stand, and why
     Checks,
+    /// Run a check now, on this node
+    Check {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CheckCommand,
+    },
     /// Show what happened lately
     Events {
         /// Go on showing what happens, until interrupted
@@ -197,6 +203,16 @@ pub struct MonitorOptions {
     /// Holds the token, readable by its owner alone [default: a new one is made and printed]
     #[arg(long = "token-file", value_name = "FILE", requires = "allow_actions")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `diehard check …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum CheckCommand {
+    /// Run it once and say what it finds: 0 well, 1 not; counts for nothing
+    Run {
+        /// Which check
+        name: String,
+    },
 }
 
 /// `diehard config …`

@@ -4,7 +4,7 @@
 //! Everything here runs in the foreground of a person's command and ends with it; `events -f` ends with
 //! Ctrl-C, with its reader, or with the daemon.
 
-use super::arguments::{Arguments, Command, ConfigCommand, KeyCommand, Wait};
+use super::arguments::{Arguments, CheckCommand, Command, ConfigCommand, KeyCommand, Wait};
 use super::client::{Client, Trouble};
 use super::events::Batch;
 use super::key;
@@ -17,6 +17,7 @@ use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+mod check_run;
 mod completions;
 mod configuration;
 mod nearest;
@@ -110,6 +111,7 @@ impl Session<'_> {
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
             Command::Why { service } => self.why(service),
             Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
+            Command::Check { command: CheckCommand::Run { name } } => self.run_check(name),
             Command::Events { follow, since, limit, here } => {
                 self.events(*follow, since.as_deref(), *limit, *here)
             }

@@ -87,6 +87,20 @@ impl Client {
         }
     }
 
+    /// One question whose answer may take as long as it likes: a check's run.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn ask_patiently(&mut self, question: &Question) -> Result<serde_json::Value, Trouble> {
+        if let Err(error) = self.stream.get_ref().set_read_timeout(None) {
+            return Err(self.lost(&error.to_string()));
+        }
+        let answer = self.ask(question);
+        // It worked just now.
+        let _ = self.stream.get_ref().set_read_timeout(Some(ANSWER_PATIENCE));
+        answer
+    }
+
     /// The next line after `Question::Events` with `follow`, whenever it comes.
     ///
     /// # Errors

@@ -43,6 +43,11 @@ pub enum Question {
         #[serde(default)]
         limit: Option<usize>,
     },
+    /// Run a check now, beside its schedule.
+    Check {
+        /// Name.
+        check: String,
+    },
     /// Move a service to a node.
     Move {
         /// Name.

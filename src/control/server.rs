@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+mod check_run;
 mod connection;
 
 /// The socket's name in the run directory.

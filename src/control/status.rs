@@ -177,6 +177,15 @@ pub struct CheckView {
     pub message: String,
     /// Since when it stands so, RFC 3339; null: it was never looked at.
     pub since: Option<String>,
+    /// Its last result was well, and somebody should look.
+    #[serde(default)]
+    pub warning: bool,
+    /// What its last result measured, as a plugin wrote it.
+    #[serde(default)]
+    pub performance: Option<String>,
+    /// How long its last run took.
+    #[serde(default)]
+    pub took_ms: Option<f64>,
 }
 
 /// The status, from what the controller sees and the configuration says; `traffic` is for the server to fill in.
@@ -279,7 +288,8 @@ pub fn service_state_word(state: ServiceState) -> &'static str {
     }
 }
 
-fn check_word(kind: CheckKind) -> &'static str {
+/// The word of `type`.
+pub fn check_word(kind: CheckKind) -> &'static str {
     match kind {
         CheckKind::Http => "http",
         CheckKind::Tcp => "tcp",
@@ -290,6 +300,9 @@ fn check_word(kind: CheckKind) -> &'static str {
         CheckKind::Disk => "disk",
         CheckKind::Memory => "memory",
         CheckKind::Load => "load",
+        CheckKind::Fd => "fd",
+        CheckKind::Clock => "clock",
+        CheckKind::Dns => "dns",
     }
 }
 
@@ -377,6 +390,9 @@ fn check_views(scope: CheckScope, names: &Names) -> Vec<CheckView> {
             state: standing_word(line.map_or(Standing::Unknown, |line| line.standing)).into(),
             message: line.map_or_else(String::new, |line| line.message.clone()),
             since: line.map(|line| rfc3339(line.since)),
+            warning: line.is_some_and(|line| line.warning),
+            performance: line.and_then(|line| line.performance.clone()),
+            took_ms: line.and_then(|line| line.took).map(|took| took.as_secs_f64() * 1000.0),
         }
     });
     views.collect()

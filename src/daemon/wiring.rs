@@ -226,6 +226,7 @@ impl Parts {
             roles: vec![(LinkRole::Internal, internal_device), (LinkRole::External, device)],
             driver: driver.clone(),
             faker: faker_orders.clone(),
+            checks: checks.clone(),
             published: published.clone(),
             bell: bell()?,
         };
@@ -338,6 +339,8 @@ fn start_checks(
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(checks::ORDERS)?;
+    let asking = orders.clone();
+    published.checks.serve(move |order| asking.offer(checks::Order::Asked(order)).is_ok());
     let checks = Checks {
         me,
         mailbox,

@@ -1,7 +1,7 @@
 //! One connection of the control socket: thread `control-N`, until the client ends it, falls silent, stops
 //! reading, or the server stops. Answers come from the driver, through `Desk::ask`.
 
-use super::{Request, Shared};
+use super::{Request, Shared, check_run};
 use crate::config::Config;
 use crate::control::protocol::{self, Answer, Question, REQUEST_BYTES_MAX};
 use crate::control::{status, why};
@@ -139,6 +139,7 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));
         }
         Question::Observe => return Ok(serde_json::json!({})),
+        Question::Check { check } => return check_run::run(shared, &config, &check),
         Question::Move { service, node } => Command::Move {
             service: service_id(shared, &config, &service)?,
             to: node_id(shared, &config, &node)?,

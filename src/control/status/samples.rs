@@ -42,6 +42,7 @@ pub fn config() -> Config {
             fail: 3,
             rise: 2,
             policy: vec![PolicyStep::Alert],
+            options: crate::config::CheckOptions::default(),
         }],
     }
 }
@@ -55,6 +56,9 @@ pub fn lines() -> BTreeMap<String, Line> {
         since,
         bad_in_a_row: 0,
         tried: Vec::new(),
+        warning: false,
+        performance: None,
+        took: Some(Duration::from_micros(1500)),
     };
     BTreeMap::from([("www1-http".to_owned(), line)])
 }

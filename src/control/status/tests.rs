@@ -42,7 +42,8 @@ fn the_whole_object_is_as_promised() {
                 "name": "www1", "home": "web1", "holder": "web1", "state": "held", "addresses": ["203.0.113.21/24"],
                 "checks": [{
                     "name": "www1-http", "type": "http", "target": "http://203.0.113.21/health", "state": "ok",
-                    "message": "HTTP status 200 OK", "since": "2027-01-15T08:00:00.000Z"
+                    "message": "HTTP status 200 OK", "since": "2027-01-15T08:00:00.000Z",
+                    "warning": false, "performance": null, "took_ms": 1.5
                 }],
                 "to": null, "weight": 1.0, "here": true, "stranger": null, "note": null
             },
