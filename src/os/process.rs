@@ -5,16 +5,15 @@
 use super::clock;
 use super::doorbell::{self, Doorbell};
 use crate::vocabulary::Instant;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 mod leash;
+mod shell;
 use leash::Leash;
+use shell::Shell;
 
 /// Output of one run that is handed on, in bytes: a script that says more is not read, only emptied.
 const MOST_OUTPUT: usize = 64 << 10;
@@ -111,20 +110,15 @@ fn run_and(
     mut line: impl FnMut(Stream, &str),
 ) -> io::Result<Outcome> {
     let (mut heard, [output, error]) = pipes(leftovers)?;
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).envs(environment.iter().copied()).current_dir("/");
-    shell.stdin(Stdio::null()).stdout(output).stderr(error).process_group(0);
     let mut leash = if leftovers == Leftovers::End { Some(Leash::new()?) } else { None };
-    if let Some(leash) = &leash {
-        shell.env(leash::MARK, leash.mark());
-    }
+    let mut environment = environment.to_vec();
+    environment.extend(leash.as_ref().map(|leash| (leash::MARK, leash.mark())));
     let inherited = leash.as_ref().and_then(Leash::inherited);
-    // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
-    unsafe { shell.pre_exec(move || ordinary(inherited)) };
-    let mut child = shell.spawn()?;
-    // The command holds the pipes' writing ends as long as it lives: they would never seem to close.
-    drop(shell);
+    let child = Shell::spawn(command, &environment, output.as_fd(), error.as_fd(), inherited)?;
+    drop(environment);
     leash.iter_mut().for_each(Leash::let_go);
+    // As long as this process has the pipes' writing ends too, they never seem to close.
+    drop((output, error));
     // The child is not yet waited for, so the number is its own.
     let exit = watch(child.id())?;
     let mut deadline = clock::now() + limit;
@@ -141,7 +135,7 @@ fn run_and(
         if ready & 1 != 0 {
             if leftovers == Leftovers::End {
                 // Before the wait: until then nobody else's group can have this number.
-                signal(&child, Signal::SIGKILL);
+                child.signal(Signal::SIGKILL);
             }
             break child.wait()?;
         }
@@ -150,11 +144,11 @@ fn run_and(
             None if called_off || late => {
                 ended_by = Some(if called_off { Outcome::CalledOff } else { Outcome::TimedOut });
                 call_off.hush();
-                signal(&child, Signal::SIGTERM);
+                child.signal(Signal::SIGTERM);
                 deadline = clock::now() + TERM_GRACE;
             }
             Some(_) if late => {
-                signal(&child, Signal::SIGKILL);
+                child.signal(Signal::SIGKILL);
                 deadline = Instant::MAX;
             }
             _ => {}
@@ -162,7 +156,7 @@ fn run_and(
     };
     if ended_by.is_some() {
         // Its children may have survived it.
-        signal(&child, Signal::SIGKILL);
+        child.signal(Signal::SIGKILL);
     }
     // Whom even SIGKILL does not end hangs in the kernel: nobody can do more.
     leash.map(Leash::pull);
@@ -262,31 +256,6 @@ impl Lines {
     }
 }
 
-/// In the child, before exec: an ordinary process whatever this thread is, with the leash if there is one.
-fn ordinary(leash: Option<RawFd>) -> io::Result<()> {
-    if let Some(leash) = leash {
-        // SAFETY: takes numbers only; async-signal-safe.
-        unsafe { libc::fcntl(leash, libc::F_SETFD, 0) };
-    }
-    let parameter = libc::sched_param { sched_priority: 0 };
-    // SAFETY: both values live until after the calls, which are async-signal-safe. A parent without
-    // real time makes the first one a change from nothing to nothing.
-    unsafe {
-        libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter);
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
-    Ok(())
-}
-
-fn signal(child: &Child, signal: Signal) {
-    if let Ok(group) = i32::try_from(child.id()) {
-        // ESRCH: nobody of the group is left.
-        let _ = killpg(Pid::from_raw(group), signal);
-    }
-}
-
 fn nonblocking(fd: impl AsFd) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: takes numbers only; the descriptor is open.
@@ -294,11 +263,11 @@ fn nonblocking(fd: impl AsFd) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn outcome(status: ExitStatus) -> Outcome {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Outcome::Done,
-        (Some(code), _) => Outcome::Failed(code),
-        (None, signal) => Outcome::Killed(signal.unwrap_or(0)),
+fn outcome(status: Result<i32, i32>) -> Outcome {
+    match status {
+        Ok(0) => Outcome::Done,
+        Ok(code) => Outcome::Failed(code),
+        Err(signal) => Outcome::Killed(signal),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `configured` one configuration for all, `checked` servers that fail on living machines,
+//! `configured` one configuration for all, `checked` and `faulty` servers that fail on living machines,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
@@ -10,6 +10,7 @@ mod algorithms;
 mod checked;
 mod configured;
 mod edges;
+mod faulty;
 mod guardian;
 mod hands;
 mod instrument;
@@ -90,6 +91,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    let mut plan = plan(options, 4, Scripts::None);
+    plan.extra += &faulty::configuration();
+    tally.group(&plan, "4", &faulty::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

@@ -10,7 +10,7 @@ use crate::os::process::watch;
 use crate::vocabulary::Instant;
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ impl Leash {
     }
 
     /// What the command must inherit.
-    pub fn inherited(&self) -> Option<RawFd> {
-        self.writer.as_ref().map(AsRawFd::as_raw_fd)
+    pub fn inherited(&self) -> Option<BorrowedFd<'_>> {
+        self.writer.as_ref().map(AsFd::as_fd)
     }
 
     /// The command runs, and has its copy.

@@ -1,4 +1,6 @@
 use super::*;
+use nix::unistd::Pid;
+use std::process::Command;
 
 fn run_in(command: &str, limit: Duration) -> (Outcome, Vec<String>) {
     let bell = Doorbell::new().expect("eventfd");
@@ -134,4 +136,25 @@ fn output_is_bounded() {
     assert!(lines.contains(&"(further output is not logged)".to_owned()));
     let (_, lines) = run_in("head -c 5000 /dev/zero | tr '\\0' y; echo; echo end", LONG);
     assert_eq!((lines[0].len(), lines[1].as_str()), (LONGEST_LINE, "end"));
+}
+
+#[test]
+fn whoever_starts_it_a_command_is_ordinary_and_hears_signals() {
+    let blocked = "grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '[:space:]'";
+    let masked = std::thread::spawn(move || {
+        let mut all = nix::sys::signal::SigSet::empty();
+        all.add(Signal::SIGTERM);
+        all.thread_block().expect("blocked");
+        run_in(blocked, LONG).1
+    });
+    let lines = masked.join().expect("no assertion failed");
+    let status = lines.concat();
+    assert!(status.starts_with("SigBlk:0000000000000000"), "{status}");
+    let policy = "chrt -p $$ 2>/dev/null || echo SCHED_OTHER";
+    let realtime = std::thread::spawn(move || {
+        let done = crate::os::sched::realtime(1).is_ok();
+        (done, run_in(policy, LONG).1.concat())
+    });
+    let (done, said) = realtime.join().expect("no assertion failed");
+    assert!(!done || said.contains("SCHED_OTHER"), "{said}");
 }

@@ -402,3 +402,22 @@ fn a_start_has_the_grace_that_the_file_gives() {
     assert!(clock::now().since(began) >= Duration::from_millis(250), "twenty runs, had it no grace");
     lab.end();
 }
+
+#[test]
+fn a_thousand_checks_of_one_service_are_all_looked_at() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let checks = (0..1_000).map(|number| {
+        format!("[check c{number}]\nservice = www1\ntype = tcp\ntarget = {address}\ntimeout = 1s\n")
+    });
+    let lab = lab("thousand", &checks.collect::<String>());
+    lab.hold(&[www(1)]);
+    let until = patience();
+    let well = || lab.published.checks.read().values().filter(|line| line.standing == Standing::Well).count();
+    while well() < 1_000 {
+        assert!(clock::now() < until, "only {} are well", well());
+        clock::sleep_until(clock::now() + Duration::from_millis(20));
+    }
+    lab.end();
+}

@@ -23,6 +23,8 @@ const USER_AGENT: &str = concat!("diehard/", env!("CARGO_PKG_VERSION"));
 const MOST_BODY: u64 = 1 << 20;
 /// A longer way is a circle.
 const MOST_REDIRECTS: u32 = 5;
+/// Of one direction, in bytes: no header is longer.
+const BUFFER: usize = 16 << 10;
 const DAY: u64 = 86_400;
 
 pub(super) fn look(check: &Check) -> Finding {
@@ -40,6 +42,10 @@ pub(super) fn look(check: &Check) -> Finding {
         // The server is asked, not what the environment of this daemon says.
         .proxy(None)
         .user_agent(USER_AGENT)
+        // What the allocator has at hand: larger ones are mapped and unmapped for each run, and the heartbeat's threads
+        // wait for the lock of the memory map.
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
         .build();
     let connector = ().chain(TcpConnector::default()).chain(secure);
     let agent = Agent::with_parts(config, connector, DefaultResolver::default());

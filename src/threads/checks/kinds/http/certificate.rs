@@ -1,11 +1,13 @@
 //! Certificates: who is trusted, when one ends, and what is wrong with one, in words.
 
+use super::super::why;
 use crate::os::clock;
 use crate::vocabulary::Instant;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, Error, RootCertStore};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,8 @@ pub(super) fn signers(file: Option<&Path>) -> Result<Arc<RootCertStore>, String>
     let Some(path) = file else { return trusted() };
     let shown = path.display();
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| format!("{shown}: {error}"))?;
+    let text = fs::read(path).map_err(|error| format!("{shown}: {}", why(&error)))?;
+    let certificates = CertificateDer::pem_slice_iter(&text);
     for certificate in certificates {
         let certificate = certificate.map_err(|error| format!("{shown}: {error}"))?;
         roots.add(certificate).map_err(|error| format!("{shown}: {error}"))?;

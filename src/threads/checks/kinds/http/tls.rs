@@ -2,7 +2,7 @@
 //! keeps the certificate to itself. Owned by one run of a check; ends with it.
 
 use super::certificate;
-use crate::config::Check;
+use crate::config::{Check, Redirect};
 use crate::os::clock;
 use crate::vocabulary::Instant;
 use parking_lot::Mutex;
@@ -53,7 +53,7 @@ impl Watched {
 
 /// Puts TLS on a connection whose URL wants it.
 pub(super) struct Secure {
-    /// `None`: the URL is plain, and no redirect is followed.
+    /// `None`: the URL is plain, and no redirect is followed, or nobody is there whom one could trust.
     config: Option<Arc<ClientConfig>>,
     /// The name that the certificate must be for, where it is not the URL's.
     name: Option<String>,
@@ -68,9 +68,13 @@ impl Secure {
     /// Nobody is there whom one could trust: in words.
     pub fn new(check: &Check, watched: &Watched) -> Result<Self, String> {
         let options = &check.options;
-        let wanted =
-            check.target.starts_with("https://") || options.redirect == crate::config::Redirect::Follow;
-        let config = if wanted { Some(Arc::new(client(check, watched)?)) } else { None };
+        let config = match client(check, watched) {
+            _ if !check.target.starts_with("https://") && options.redirect == Redirect::Answer => None,
+            Ok(config) => Some(Arc::new(config)),
+            Err(why) if check.target.starts_with("https://") => return Err(why),
+            // A plain server may never send anybody to one with TLS.
+            Err(_) => None,
+        };
         let until = clock::now() + check.timeout;
         let name = options.host.as_deref().map(|host| without_port(host).to_owned());
         Ok(Secure { config, name, until, watched: watched.clone() })
@@ -117,8 +121,13 @@ impl<In: Transport> Connector<In> for Secure {
     ) -> Result<Option<Self::Out>, ureq::Error> {
         let Some(transport) = chained else { return Ok(None) };
         self.watched.0.lock().connected = true;
-        let Some(config) = self.config.as_ref().filter(|_| details.needs_tls()) else {
+        if !details.needs_tls() {
             return Ok(Some(Either::A(transport)));
+        }
+        let Some(config) = &self.config else {
+            let nobody = "redirected to https, and this machine trusts no signer of certificates";
+            self.watched.0.lock().problem = Some(nobody.to_owned());
+            return Err(ureq::Error::Tls(nobody));
         };
         let host = details.uri.host().unwrap_or_default();
         let host = self.name.as_deref().unwrap_or_else(|| without_port(host));
