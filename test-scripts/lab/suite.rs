@@ -14,6 +14,7 @@ mod guardian;
 mod hands;
 mod instrument;
 mod partitions;
+mod placed;
 mod remains;
 
 use crate::interrupt;
@@ -88,6 +89,13 @@ pub fn run(options: &Options) -> Outcome<bool> {
     for (scripts, tests) in [(Scripts::Serving, checked::STARTED), (Scripts::None, checked::RUNNING)] {
         let mut plan = plan(options, 4, scripts);
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
+        tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
+    }
+    for (more, tests) in
+        [(placed::configuration(), placed::MEASURED), ("damping = 5min\n".to_owned(), placed::DAMPED)]
+    {
+        let mut plan = plan(options, 4, Scripts::None);
+        plan.extra += &more;
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
     if tally.wanted("nothing-left") {
