@@ -260,7 +260,9 @@ fn a_home_that_the_controller_thinks_little_of_is_why_it_is_away() {
         let made = status(&view, &config(), &lines());
         made.services[2].note.clone().unwrap_or_default()
     };
-    let place = |ground: &mut Ground, place| drop(ground.places.insert((WEB3, www(3)), place));
+    let place = |ground: &mut Ground, place| {
+        ground.places.insert((WEB3, www(3)), place);
+    };
     assert_eq!(note(&|_| {}), "away from home: web3 comes and goes, and is used again in 504 s");
     let unfit = PlaceGround { unfit: true, ..PlaceGround::default() };
     assert_eq!(note(&|ground| place(ground, unfit)), "away from home: its check fails on web3");
