@@ -157,6 +157,8 @@ struct Peer {
     boot: Option<(Instant, Boot)>,
     /// It said goodbye in this life (J2).
     left: Option<Incarnation>,
+    /// It was its own goodbye: a guardian, which knows no state, says it without an epoch.
+    in_order: bool,
     /// It says that it follows this controller (IP_CHECK_ACK).
     follows: Option<NodeId>,
     state_sent: Instant,

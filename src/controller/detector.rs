@@ -489,6 +489,7 @@ impl Peer {
             status: None,
             boot: None,
             left: None,
+            in_order: false,
             follows: None,
             state_sent: Instant::ZERO,
             nack_sent: [Instant::ZERO; 2],

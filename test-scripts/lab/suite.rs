@@ -15,6 +15,7 @@ mod guardian;
 mod hands;
 mod instrument;
 mod partitions;
+mod placed;
 mod remains;
 
 use crate::interrupt;
@@ -94,6 +95,13 @@ pub fn run(options: &Options) -> Outcome<bool> {
     let mut plan = plan(options, 4, Scripts::None);
     plan.extra += &faulty::configuration();
     tally.group(&plan, "4", &faulty::TESTS.iter().collect::<Vec<_>>())?;
+    for (more, tests) in
+        [(placed::configuration(), placed::MEASURED), ("damping = 5min\n".to_owned(), placed::DAMPED)]
+    {
+        let mut plan = plan(options, 4, Scripts::None);
+        plan.extra += &more;
+        tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
+    }
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

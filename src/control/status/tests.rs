@@ -1,6 +1,7 @@
 use super::samples::*;
 use super::*;
 use crate::config::Failback;
+use crate::controller::{Ground, PlaceGround};
 use crate::wire::Phase;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -244,4 +245,30 @@ fn a_change_of_keys_names_whom_it_waits_for() {
     assert_eq!(waits([Some((1, 2)), Some((1, 2)), Some((2, 0))]), names(&[]));
     assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 2))]), names(&["web1"]));
     assert_eq!(waits([Some((2, 0)), Some((1, 2)), Some((2, 0))]), names(&["web2"]));
+}
+
+#[test]
+fn a_home_that_the_controller_thinks_little_of_is_why_it_is_away() {
+    let note = |change: &dyn Fn(&mut Ground)| {
+        let mut view = view_with_ground();
+        let ground = view.ground.as_mut().unwrap();
+        ground.places.clear();
+        let slot = ground.state.table.iter_mut().find(|slot| slot.service == www(3)).unwrap();
+        slot.holder = Some(WEB1);
+        change(ground);
+        view.services[2].holder = Some(WEB1);
+        let made = status(&view, &config(), &lines());
+        made.services[2].note.clone().unwrap_or_default()
+    };
+    let place = |ground: &mut Ground, place| {
+        ground.places.insert((WEB3, www(3)), place);
+    };
+    assert_eq!(note(&|_| {}), "away from home: web3 comes and goes, and is used again in 504 s");
+    let unfit = PlaceGround { unfit: true, ..PlaceGround::default() };
+    assert_eq!(note(&|ground| place(ground, unfit)), "away from home: its check fails on web3");
+    let failed = PlaceGround { failed: Some(Duration::from_secs(60)), ..unfit };
+    let expected = "away from home: it could not be started on web3, which is forgotten in 60 s";
+    assert_eq!(note(&|ground| place(ground, failed)), expected);
+    let cut_off = |ground: &mut Ground| ground.nodes.get_mut(&WEB3).unwrap().cut_off = true;
+    assert_eq!(note(&cut_off), "away from home: the gateway does not answer web3");
 }
