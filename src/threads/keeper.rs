@@ -355,13 +355,12 @@ impl Keeper {
         if !same {
             file.place().map_err(told)?;
         }
-        if !same || !in_force {
-            if let Err(error) = (self.daemon)(Wish::Reload) {
-                // It goes on with the old one; so must its next life.
-                replace(&self.file, before.as_bytes(), FILE_MODE).map_err(told)?;
-                self.note_file();
-                return Err(error);
-            }
+        let reloaded = if same && in_force { Ok(()) } else { (self.daemon)(Wish::Reload) };
+        if let Err(error) = reloaded {
+            // It goes on with the old one; so must its next life.
+            replace(&self.file, before.as_bytes(), FILE_MODE).map_err(told)?;
+            self.note_file();
+            return Err(error);
         }
         if let Err(error) = self.history.stands(mark) {
             log::error!("the configuration's history: {error}");
