@@ -352,12 +352,12 @@ impl Keeper {
         let in_force = crate::config::digest(&self.published.config()) == version.digest;
         let told = |error: io::Error| error.to_string();
         self.history.keep(version, kept).map_err(told)?;
-        if !same {
-            file.place().map_err(told)?;
-        }
-        let reloaded = if same && in_force { Ok(()) } else { (self.daemon)(Wish::Reload) };
+        let placed = if same { Ok(()) } else { file.place().map_err(told) };
+        let reloaded =
+            placed.and_then(|()| if same && in_force { Ok(()) } else { (self.daemon)(Wish::Reload) });
         if let Err(error) = reloaded {
-            // It goes on with the old one; so must its next life.
+            // It goes on with the old one; so must its next life, and nobody may think that it has the new one.
+            self.history.forget(mark);
             replace(&self.file, before.as_bytes(), FILE_MODE).map_err(told)?;
             self.note_file();
             return Err(error);
