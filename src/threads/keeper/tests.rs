@@ -112,6 +112,7 @@ impl Node {
             false => Ok(()),
         };
         let (orders, orders_in) = mailbox(ORDERS).expect("a bell");
+        let seen = published.clone();
         let parts = Parts {
             me,
             file,
@@ -119,6 +120,7 @@ impl Node {
             published: published.clone(),
             daemon: Box::new(daemon),
             follows: Box::new(follows),
+            picture: Arc::new(move || seen.view.lock().clone()),
         };
         let (keeper, front) = Keeper::begin(parts, orders.clone(), orders_in).expect("a history");
         let asked = front.clone();

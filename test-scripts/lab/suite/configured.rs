@@ -12,7 +12,7 @@ use crate::world::{Part, World};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All of them with services that run anyway.
 pub const TESTS: &[Test] = &[
@@ -95,8 +95,6 @@ fn away(stage: &mut Stage) -> Outcome<()> {
     let victim = 3;
     stage.world.cut_power(&[victim])?;
     wait_until("web4 is taken for dead", SOON, || Ok(state(stage, 0, "web4")? == "down"))?;
-    // The picture that a push goes by is a second old.
-    interrupt::pause(Duration::from_secs(2))?;
     let new = stage.world.diehard_conf() + "weight = 2\n";
     let said = push_text(stage, 0, &new, &[])?;
     if !said.contains("takes it on joining: web4") {
@@ -127,9 +125,9 @@ fn dies(stage: &mut Stage) -> Outcome<()> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut pushing = command.spawn().map_err(|error| error.to_string())?;
         interrupt::pause(Duration::from_millis(u64::from(5 + 12 * round)))?;
-        stage.world.signal_part(pusher, Part::Whole, Signal::SIGKILL)?;
+        let killed = stage.world.signal_part(pusher, Part::Whole, Signal::SIGKILL)?;
         pushing.wait().map_err(|error| error.to_string())?;
-        restart_killed(stage, pusher)?;
+        restart_killed(stage, pusher, &killed)?;
         stage.settled()?;
         let all = |text: &str| -> Outcome<bool> { Ok(in_files(stage)?.iter().all(|file| file == text)) };
         wait_until_right("all have the one or the other", SOON, || {
@@ -281,7 +279,6 @@ fn added(stage: &mut Stage) -> Outcome<()> {
     let new = 3;
     stage.world.stop_daemon(new)?;
     wait_until("web4 is gone", SOON, || Ok(state(stage, 0, "web4")? == "down"))?;
-    interrupt::pause(Duration::from_secs(2))?;
     let whole = stage.world.diehard_conf();
     let (cluster, rest) = whole.split_once("\n[node").ok_or("a file without nodes")?;
     let sections = format!("[node{rest}");
@@ -389,12 +386,15 @@ fn state(stage: &Stage, index: usize, name: &str) -> Outcome<String> {
     Ok(found["state"].as_str().unwrap_or_default().to_owned())
 }
 
-fn restart_killed(stage: &mut Stage, index: usize) -> Outcome<()> {
-    let began = Instant::now();
+/// When the kernel has taken all that the dead had: the lock of its pid file, too.
+fn restart_killed(stage: &mut Stage, index: usize, killed: &[i32]) -> Outcome<()> {
     if let Some(mut child) = stage.world.nodes[index].daemon.take() {
         child.wait().map_err(|error| error.to_string())?;
     }
-    wait_until("all its processes are gone", SOON, || Ok(stage.world.daemon_processes(index).is_empty()))
-        .map_err(|error| format!("{error} after {:?}", began.elapsed()))?;
+    let over = |pid: &i32| {
+        let told = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        told.is_empty() || told.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+    };
+    wait_until("all its processes are gone", SOON, || Ok(killed.iter().all(over)))?;
     stage.world.start_daemon(index)
 }
