@@ -9,6 +9,7 @@ use crate::namespace::Outcome;
 use crate::stage::{Stage, nothing_lost};
 use crate::systems::binary;
 use crate::world::{Part, World};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -125,9 +126,9 @@ fn dies(stage: &mut Stage) -> Outcome<()> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut pushing = command.spawn().map_err(|error| error.to_string())?;
         interrupt::pause(Duration::from_millis(u64::from(5 + 12 * round)))?;
-        let killed = stage.world.signal_part(pusher, Part::Whole, Signal::SIGKILL)?;
+        stage.world.signal_part(pusher, Part::Whole, Signal::SIGKILL)?;
         pushing.wait().map_err(|error| error.to_string())?;
-        restart_killed(stage, pusher, &killed)?;
+        restart_killed(stage, pusher)?;
         stage.settled()?;
         let all = |text: &str| -> Outcome<bool> { Ok(in_files(stage)?.iter().all(|file| file == text)) };
         wait_until_right("all have the one or the other", SOON, || {
@@ -386,15 +387,15 @@ fn state(stage: &Stage, index: usize, name: &str) -> Outcome<String> {
     Ok(found["state"].as_str().unwrap_or_default().to_owned())
 }
 
-/// When the kernel has taken all that the dead had: the lock of its pid file, too.
-fn restart_killed(stage: &mut Stage, index: usize, killed: &[i32]) -> Outcome<()> {
+/// As soon as the kernel has taken the lock of the pid file from the dead: the last of their threads is gone then.
+fn restart_killed(stage: &mut Stage, index: usize) -> Outcome<()> {
     if let Some(mut child) = stage.world.nodes[index].daemon.take() {
         child.wait().map_err(|error| error.to_string())?;
     }
-    let over = |pid: &i32| {
-        let told = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        told.is_empty() || told.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
-    };
-    wait_until("all its processes are gone", SOON, || Ok(killed.iter().all(over)))?;
+    let path = stage.world.node_directory(index).join("run/diehardd.pid");
+    wait_until("its pid file is free", SOON, || {
+        let file = fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
+    })?;
     stage.world.start_daemon(index)
 }
