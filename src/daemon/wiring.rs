@@ -84,7 +84,7 @@ impl Running {
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
-        let prepared = keeping::prepare(plan, &published, farewell.clone())?;
+        let prepared = keeping::prepare(plan, &published, driver.clone(), farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
