@@ -92,9 +92,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
-    let mut plan = plan(options, 4, Scripts::None);
-    plan.extra += &faulty::configuration();
-    tally.group(&plan, "4", &faulty::TESTS.iter().collect::<Vec<_>>())?;
+    let mut sick = plan(options, 4, Scripts::None);
+    sick.extra += &faulty::configuration();
+    tally.group(&sick, "4", &faulty::TESTS.iter().collect::<Vec<_>>())?;
     for (more, tests) in
         [(placed::configuration(), placed::MEASURED), ("damping = 5min\n".to_owned(), placed::DAMPED)]
     {

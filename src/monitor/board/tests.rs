@@ -18,7 +18,8 @@ fn news(board: &Board, seen: &mut Seen) -> News {
 }
 
 fn entry(sequence: u64, time: &str, text: &str) -> Entry {
-    let value = json!({"sequence": sequence, "time": time, "node": "web1", "text": text, "fields": {"event": text}});
+    let value =
+        json!({"sequence": sequence, "time": time, "node": "web1", "text": text, "fields": {"event": text}});
     serde_json::from_value(value).expect("an entry")
 }
 
