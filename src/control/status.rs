@@ -5,7 +5,7 @@ use super::checks::Line;
 use super::drift;
 use super::events::rfc3339;
 use crate::config::{CheckKind, CheckScope, Config};
-use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
+use crate::controller::{ArbiterView, NodeState, NodeView, ServiceState, ServiceView, View};
 use crate::recovery::Standing;
 use crate::vocabulary::{LinkRole, NodeId, ServiceId};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct Status {
     pub quorum: bool,
     /// No automatic moves.
     pub frozen: bool,
+    /// `not-asked` (more than half are well), `answers` or `silent`; null where the quorum knows no arbiter.
+    pub arbiter: Option<String>,
     /// Every configured node and every member, in the order of their internal addresses.
     pub nodes: Vec<NodeStatus>,
     /// Every service of the table and of the configuration, in the order of the configuration.
@@ -198,6 +200,7 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         controller: view.controller.map(|id| names.node(id)),
         quorum: view.quorum,
         frozen: view.frozen,
+        arbiter: view.arbiter.map(|arbiter| arbiter_word(arbiter).to_owned()),
         nodes: view.nodes.iter().map(|node| node_status(node, &names)).collect(),
         services: in_order(view, config).map(|service| service_status(service, &names)).collect(),
         incarnation: view.incarnation.0,
@@ -210,6 +213,14 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         config_drift: config_drift(view, config),
         key_change_waits_for: keys::change_waits_for(&names),
         traffic: Traffic::default(),
+    }
+}
+
+fn arbiter_word(arbiter: ArbiterView) -> &'static str {
+    match arbiter {
+        ArbiterView::NotAsked => "not-asked",
+        ArbiterView::Answers => "answers",
+        ArbiterView::Silent => "silent",
     }
 }
 

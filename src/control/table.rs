@@ -64,9 +64,13 @@ fn cluster_line(status: &Status, look: Look) -> String {
         Some(name) => format!("controller {}", look.paint(Paint::Bold, name)),
         None => look.paint(Paint::Red, "no controller"),
     };
+    let arbiter = status
+        .arbiter
+        .as_ref()
+        .map_or_else(String::new, |state| format!(" · arbiter {}", state.replace('-', " ")));
     let lease = status.lease_ms.map_or_else(String::new, |lease| format!(" · lease {lease:.0} ms"));
     format!(
-        "cluster {} · {quorum} · {controller} · epoch {} · hello {} ms{lease} · seen from {}\n",
+        "cluster {} · {quorum}{arbiter} · {controller} · epoch {} · hello {} ms{lease} · seen from {}\n",
         look.paint(Paint::Bold, &status.cluster),
         status.epoch,
         status.hello_interval_ms,
@@ -79,6 +83,9 @@ pub fn alarms(status: &Status) -> Vec<String> {
     let mut alarms = Vec::new();
     if !status.quorum {
         alarms.push(format!("NO QUORUM: {} serves nothing", status.node));
+    }
+    if status.arbiter.as_deref() == Some("silent") {
+        alarms.push("NO ARBITER ANSWERS: half of the members or fewer may not serve".into());
     }
     if status.frozen {
         alarms.push("FROZEN: no automatic moves except from the dead; `diehard thaw` ends it".into());

@@ -121,6 +121,14 @@ impl Controller {
         basis.iter().filter(|&&member| self.is_calm(member)).nth(basis.len() / 2).is_none()
     }
 
+    pub(super) fn arbiter_view(&self, now: Instant) -> Option<ArbiterView> {
+        self.is_arbitrated().then(|| match () {
+            () if !self.wants_arbiter(now) => ArbiterView::NotAsked,
+            () if self.has_arbiter(now) => ArbiterView::Answers,
+            () => ArbiterView::Silent,
+        })
+    }
+
     pub(super) fn arbiter_timeout(&self) -> Instant {
         if self.wants_arbiter(self.clock) { self.asking.next } else { Instant::MAX }
     }

@@ -16,6 +16,7 @@ impl Controller {
             controller: self.controller(),
             quorum: self.is_member() && now < until,
             frozen: self.committed.as_ref().is_some_and(|state| state.frozen),
+            arbiter: self.arbiter_view(now),
             lease: (now < until).then(|| until.since(now)),
             hello_interval: self.timing.t,
             probe_interval: self.timing.p,

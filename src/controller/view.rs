@@ -22,6 +22,8 @@ pub struct View {
     pub quorum: bool,
     /// No automatic moves.
     pub frozen: bool,
+    /// How the arbiters are (Q2); `None`: this configuration's quorum knows none.
+    pub arbiter: Option<ArbiterView>,
     /// How long this node's lease still runs.
     pub lease: Option<Duration>,
     /// T of the committed state, or of the file before any.
@@ -38,6 +40,17 @@ pub struct View {
     pub ground: Option<Ground>,
     /// What moved lately, as far as this node knows; of each service the oldest first.
     pub moves: Vec<Moved>,
+}
+
+/// How the arbiters are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArbiterView {
+    /// More than half are well: nobody is asked.
+    NotAsked,
+    /// One of them answered lately enough for half or fewer to go on.
+    Answers,
+    /// Asked, and none answers: half or fewer may not serve.
+    Silent,
 }
 
 /// One node.

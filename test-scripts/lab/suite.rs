@@ -1,12 +1,13 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
-//! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
+//! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands` others' hands and own faults, `partitions` cuts and heals,
 //! `configured` one configuration for all, `checked` and `faulty` servers that fail on living machines,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
+mod arbiters;
 mod checked;
 mod configured;
 mod edges;
@@ -82,6 +83,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
     }
     tally.group(&plan(options, 4, Scripts::None), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
     tally.group(&plan(options, 4, Scripts::None), "4", &configured::TESTS.iter().collect::<Vec<_>>())?;
+    let mut arbitrated = plan(options, 2, Scripts::None);
+    arbitrated.extra += "quorum = auto\narbiter = 203.0.113.1\n";
+    tally.group(&arbitrated, "2", &arbiters::TESTS.iter().collect::<Vec<_>>())?;
     for (nodes, tests) in [(5, partitions::FIVE), (4, partitions::FOUR)] {
         let mut plan = plan(options, nodes, Scripts::None);
         plan.extra.push_str("quorum = majority\n");

@@ -128,6 +128,7 @@ pub fn view() -> View {
         controller: Some(WEB1),
         quorum: true,
         frozen: false,
+        arbiter: None,
         lease: Some(Duration::from_micros(112_345)),
         hello_interval: Duration::from_millis(100),
         probe_interval: Duration::from_micros(12_500),

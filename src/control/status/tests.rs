@@ -19,7 +19,7 @@ fn the_whole_object_is_as_promised() {
         {"device": "eth0", "role": "external", "state": "unknown", "hears_left": null, "hears_right": null}
     ]);
     let expected = json!({
-        "cluster": "www", "node": "web1", "epoch": "3.17", "controller": "web1", "quorum": true, "frozen": false,
+        "cluster": "www", "node": "web1", "epoch": "3.17", "controller": "web1", "quorum": true, "frozen": false, "arbiter": null,
         "nodes": [
             {
                 "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",

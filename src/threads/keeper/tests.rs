@@ -218,6 +218,7 @@ impl Cluster {
                 nodes: nodes.clone(),
                 services: Vec::new(),
                 ground: None,
+                arbiter: None,
                 moves: Vec::new(),
             }));
         }

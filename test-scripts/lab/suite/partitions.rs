@@ -194,7 +194,7 @@ fn turns(changes: &[(Instant, usize)]) -> usize {
 const HANDOVER: Duration = Duration::from_millis(40);
 
 /// The service addresses in a server's own kernel, power or not (`ip -j addr`).
-fn own_services(world: &World, index: usize) -> Outcome<Vec<String>> {
+pub fn own_services(world: &World, index: usize) -> Outcome<Vec<String>> {
     let listed =
         run("ip", &["-n", &world.nodes[index].namespace, "-j", "-4", "addr", "show", "dev", "eth0"])?;
     let cards: Value = serde_json::from_str(&listed).map_err(|error| format!("ip -j addr: {error}"))?;

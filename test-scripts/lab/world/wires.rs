@@ -77,6 +77,11 @@ pub enum WireFault {
         /// Whose.
         node: usize,
     },
+    /// Between a server and the gateway.
+    Gateway {
+        /// Whose.
+        node: usize,
+    },
     /// So many of a hundred frames, each by itself; a broadcast for each that it is to reach.
     Loss {
         /// On whose wire, in both directions; `None`: of all that servers send on that LAN.
@@ -125,6 +130,11 @@ impl World {
                     add(format!("iifname {port} oifname {other}"));
                     add(format!("iifname {other} oifname {port}"));
                 }
+            }
+            WireFault::Gateway { node } => {
+                let port = Lan::External.port(node);
+                add(format!("iifname {port} oifname \"eg\""));
+                add(format!("iifname \"eg\" oifname {port}"));
             }
             WireFault::Loss { node: Some(node), lan, percent } => {
                 add(format!("iifname {} numgen random mod 100 < {percent}", lan.port(node)));
