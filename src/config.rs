@@ -9,19 +9,25 @@
 //! | `text` | bytes → sections and keys, each with its line (syntax, spelling, duplicates) |
 //! | `values` | one value → its type, or what was expected instead |
 //! | `addresses` | the same for addresses, cards and routes |
+//! | `agent` | what `start`, `stop` and `status` of a service name |
+//! | `notify` | who is told what; the words of all events |
 //! | `parse` | sections → drafts → `Config` |
 //! | `semantics` | what only several sections together can get wrong |
 //! | `print` | `Config` → text that parses to the same; the digest |
 //! | `error` | `Problem`, and the nearest known word |
 mod addresses;
+mod agent;
 mod error;
+mod notify;
 mod parse;
 mod print;
 mod semantics;
 mod text;
 mod types;
 mod values;
+pub use agent::Agent;
 pub use error::Problem;
+pub use notify::{EVENTS, MAX_NOTIFY, Notify, NotifyWay, Severity, severity};
 pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_SERVICES, Parsed, parse};
 pub use print::{digest, print, step};
 pub use types::*;

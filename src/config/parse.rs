@@ -5,6 +5,7 @@
 //! holds what could be read of a section whose rest is wrong, so that one mistake is one message.
 
 use super::addresses;
+use super::agent::Agent;
 use super::error::{Place, Problem, Report};
 use super::semantics;
 use super::text::{Kind, Section, sections};
@@ -15,6 +16,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+mod notify;
+pub(super) use notify::NotifyDraft;
 
 /// Members of one cluster: its state fits one datagram and one controller serves them (protocol.md, size).
 pub const MAX_NODES: usize = 64;
@@ -41,7 +45,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
     let mut report = Report::new(file);
     let mut draft = Draft::default();
     for section in &sections(bytes, &mut report) {
-        let before = (draft.nodes.len(), draft.services.len(), draft.checks.len());
+        let before = (draft.nodes.len(), draft.services.len(), draft.checks.len(), draft.notify.len());
         let mut fields = Fields { section, report: &mut report };
         match section.kind {
             Kind::Cluster => {
@@ -57,11 +61,13 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
             Kind::Node => draft.nodes.push(node(&mut fields)),
             Kind::Service => draft.services.push(service(&mut fields)),
             Kind::Check => draft.checks.push(check(&mut fields)),
+            Kind::Notify => draft.notify.push(notify::notify(&mut fields)),
         }
         if section.duplicate {
             draft.nodes.truncate(before.0);
             draft.services.truncate(before.1);
             draft.checks.truncate(before.2);
+            draft.notify.truncate(before.3);
         }
     }
     semantics::check(&draft, &mut report);
@@ -92,6 +98,7 @@ pub(super) struct Draft {
     pub nodes: Vec<NodeDraft>,
     pub services: Vec<ServiceDraft>,
     pub checks: Vec<CheckDraft>,
+    pub notify: Vec<NotifyDraft>,
 }
 
 #[derive(Debug)]
@@ -115,6 +122,7 @@ pub(super) struct ServiceDraft {
     pub weight: f64,
     pub start: Option<String>,
     pub stop: Option<String>,
+    pub status: Option<String>,
     pub route: Option<Located<Ipv4Addr>>,
 }
 
@@ -213,6 +221,7 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         on_conflict: fields.or("on_conflict", OnConflict::Wait, word(values::ON_CONFLICT)),
         force_interval: fields.or("force_interval", false, word(values::YES_NO)),
         allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
+        notify: fields.or("notify", None, values::or_none(values::command)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })
@@ -238,6 +247,9 @@ fn service(fields: &mut Fields) -> ServiceDraft {
         ("all", "every service, in `diehard failback all`"),
     ];
     let several = values::list(MAX_ADDRESSES, addresses::service_address);
+    let start = fields.or("start", None, values::or_none(values::agent));
+    // An agent can do all three: it need not be named three times.
+    let whole = start.clone().filter(|start| Agent::parse(start).is_ok_and(|agent| agent.is_whole()));
     let route = fields.optional("route", values::or_none(addresses::route));
     ServiceDraft {
         name: fields.name(&taken),
@@ -245,8 +257,9 @@ fn service(fields: &mut Fields) -> ServiceDraft {
         home: fields.required("home", values::reference("the name of a [node] or `any`")),
         addresses: fields.required("address", several),
         weight: fields.or("weight", 1.0, values::weight),
-        start: fields.or("start", None, values::or_none(values::command)),
-        stop: fields.or("stop", None, values::or_none(values::command)),
+        stop: fields.or("stop", whole.clone(), values::or_none(values::agent)),
+        status: fields.or("status", whole, values::or_none(values::agent)),
+        start,
         route: route.and_then(|Located { value, place }| value.map(|value| Located { value, place })),
     }
 }
@@ -255,6 +268,10 @@ fn check(fields: &mut Fields) -> CheckDraft {
     use values::{duration, number};
     let kind = fields.required("type", values::word(values::CHECK_KIND)).map(|kind| kind.value);
     let target = match kind {
+        // Most agents have one depth alone.
+        Some(CheckKind::Service) if fields.section.entry("target").is_none() => {
+            Some(Located { value: "0".to_owned(), place: fields.section.place_of("target") })
+        }
         Some(kind) => fields.required("target", |text| values::target(kind, text)),
         None => fields.optional("target", |text| Ok(text.to_owned())),
     };
@@ -286,7 +303,8 @@ impl Draft {
             self.services.into_iter().map(|draft| draft.finish(&homes)).collect::<Option<_>>()?;
         services.sort_by_key(|service| service.id);
         let checks = self.checks.into_iter().map(CheckDraft::finish).collect::<Option<_>>()?;
-        Some(Config { cluster: self.cluster?, nodes, services, checks })
+        let notify = self.notify.into_iter().map(NotifyDraft::finish).collect::<Option<_>>()?;
+        Some(Config { cluster: self.cluster?, nodes, services, checks, notify })
     }
 }
 
@@ -315,6 +333,7 @@ impl ServiceDraft {
             weight: self.weight,
             start: self.start,
             stop: self.stop,
+            status: self.status,
             route: self.route.map(|route| route.value),
         })
     }

@@ -1,6 +1,7 @@
 //! `Config` → text with every key, which parses to the same `Config`. Called by `diehardd -tv`,
 //! `diehard config show|push` and for the digest that nodes compare in HELLO and STATUS; ends with a string.
 
+use super::notify::{LEVEL, NOTIFY_WAY, Notify};
 use super::types::*;
 use super::values::{self, spelled, written};
 use std::fmt::{Display, Write};
@@ -21,6 +22,9 @@ pub fn print(config: &Config) -> String {
     }
     for item in &config.checks {
         check(&mut out, item, config);
+    }
+    for item in &config.notify {
+        notify(&mut out, item, config);
     }
     out.text
 }
@@ -72,6 +76,7 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
     out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
+    out.key("notify", cluster.notify.as_deref().unwrap_or("none"));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {
@@ -84,6 +89,7 @@ fn service(out: &mut Printer, service: &Service, config: &Config) {
     out.key("weight", service.weight);
     out.key("start", service.start.as_deref().unwrap_or("none"));
     out.key("stop", service.stop.as_deref().unwrap_or("none"));
+    out.key("status", service.status.as_deref().unwrap_or("none"));
     out.key("route", route.as_deref().unwrap_or("none"));
 }
 
@@ -102,6 +108,22 @@ fn check(out: &mut Printer, check: &Check, config: &Config) {
     out.key("fail", check.fail);
     out.key("rise", check.rise);
     out.key("policy", list(&policy));
+}
+
+fn notify(out: &mut Printer, notify: &Notify, config: &Config) {
+    let name = |id| config.service(id).expect("parse has found the service").name.as_str();
+    let services: Vec<&str> = notify.services.iter().map(|id| name(*id)).collect();
+    let or_all = |words: &[&str]| if words.is_empty() { "all".to_owned() } else { list(words) };
+    out.section(&format!("notify {}", notify.name));
+    out.key("type", spelled(NOTIFY_WAY, &notify.way));
+    out.key("target", &notify.target);
+    out.key("events", or_all(&notify.events));
+    out.key("services", or_all(&services));
+    out.key("level", spelled(LEVEL, &notify.level));
+    out.key("timeout", written(notify.timeout));
+    out.key("retries", notify.retries);
+    out.key("queue", notify.queue);
+    out.key("sendmail", notify.sendmail.display());
 }
 
 /// A step of a policy as the file has it.

@@ -3,7 +3,8 @@
 //! be read; parts that could not are left out, because they have had their message.
 
 use super::error::{Place, Report, did_you_mean, quoted};
-use super::parse::{Draft, Located, MAX_CHECKS, MAX_NODES, MAX_SERVICES, ServiceDraft};
+use super::notify::MAX_NOTIFY;
+use super::parse::{CheckDraft, Draft, Located, MAX_CHECKS, MAX_NODES, MAX_SERVICES, ServiceDraft};
 use super::types::*;
 use super::values::written;
 use crate::vocabulary::ServiceId;
@@ -21,6 +22,7 @@ pub(super) fn check(draft: &Draft, report: &mut Report) {
     routes(draft, &claims, report);
     quorum(draft, report);
     checks(draft, report);
+    notified(draft, report);
 }
 
 /// Who holds an address, and where the file says so.
@@ -41,6 +43,7 @@ fn sizes(draft: &Draft, report: &mut Report) {
         ("node", draft.nodes.len(), MAX_NODES),
         ("service", draft.services.len(), MAX_SERVICES),
         ("check", draft.checks.len(), MAX_CHECKS),
+        ("notify", draft.notify.len(), MAX_NOTIFY),
     ];
     for (word, count, most) in counts {
         if count > most {
@@ -310,6 +313,7 @@ fn checks(draft: &Draft, report: &mut Report) {
             report.problem(&check.policy.place, message);
         }
         let Some(scope) = &check.service else { continue };
+        asked(draft, check, scope, report);
         let restarts = check.policy.value.iter().any(|step| matches!(step, PolicyStep::Restart { .. }));
         if scope.value == "node" {
             if restarts || check.policy.value.contains(&PolicyStep::Move) {
@@ -332,6 +336,40 @@ fn checks(draft: &Draft, report: &mut Report) {
                 let got = quoted(&scope.value);
                 let message = format!("expected the name of a [service] or `node`, got {got}{near}");
                 report.problem(&scope.place, message);
+            }
+        }
+    }
+}
+
+/// `type = service` asks what the service itself has for that.
+fn asked(draft: &Draft, check: &CheckDraft, scope: &Located<String>, report: &mut Report) {
+    if check.kind != Some(CheckKind::Service) {
+        return;
+    }
+    let service = draft.services.iter().find(|service| service.name == scope.value);
+    let message = match service {
+        _ if scope.value == "node" => "expected the name of a [service]: `type = service` asks its `status`",
+        Some(service) if service.status.is_none() => {
+            "expected a service with `status`: `type = service` asks it"
+        }
+        _ => return,
+    };
+    report.problem(&scope.place, message);
+}
+
+fn notified(draft: &Draft, report: &mut Report) {
+    for services in draft.notify.iter().filter_map(|notify| notify.services.as_ref()) {
+        for name in &services.value {
+            if !draft.services.iter().any(|service| service.name == *name) {
+                let near = did_you_mean(
+                    name,
+                    draft.services.iter().map(|service| service.name.as_str()).chain(["all"]),
+                );
+                let got = quoted(name);
+                report.problem(
+                    &services.place,
+                    format!("expected `all` or names of [service] sections, got {got}{near}"),
+                );
             }
         }
     }

@@ -51,6 +51,7 @@ fn defaults_are_those_that_the_types_document() {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        notify: None,
     };
     assert_eq!(config.cluster, expected);
     let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, 1), prefix: 24 };
@@ -71,6 +72,7 @@ fn defaults_are_those_that_the_types_document() {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
         route: None,
     };
     assert_eq!((config.nodes, config.services, config.checks), (vec![node], vec![service], vec![]));
@@ -197,6 +199,7 @@ arp_refresh    = 1min
 on_conflict    = wait
 force_interval = no
 allow_reboot   = no
+notify         = none
 
 [node web1]
 priority       = 1
@@ -210,6 +213,7 @@ address        = 203.0.113.21/24
 weight         = 1
 start          = none
 stop           = none
+status         = none
 route          = none
 ";
 
@@ -218,7 +222,7 @@ fn digest_is_stable_and_sees_every_difference() {
     let config = parsed(&with("", "")).config;
     assert_eq!(print(&config), SMALLEST);
     // Computed elsewhere: nodes of different builds must agree on it.
-    assert_eq!(digest(&config), 0x0666_4f55_61d0_e6d9);
+    assert_eq!(digest(&config), 0xdad5_f364_c119_1b86);
     let other = parsed(&with("arp_refresh = 61s", "")).config;
     assert_ne!(digest(&config), digest(&other));
     let same = parsed(&with("arp_refresh = 1min ; the default", "")).config;
@@ -230,6 +234,7 @@ const TOO_MANY: &str = "\
 many.conf: expected at most 64 [node NAME] sections, got 65
 many.conf: expected at most 256 [service NAME] sections, got 257
 many.conf: expected at most 1024 [check NAME] sections, got 1025
+many.conf: expected at most 16 [notify NAME] sections, got 17
 ";
 
 #[test]
@@ -250,6 +255,9 @@ fn more_sections_than_a_cluster_can_hold_are_refused_and_exactly_as_many_are_not
         }
         for i in 1..=MAX_CHECKS + extra {
             text += &format!("[check c{i}]\nservice = node\ntype = load\ntarget = 9\n");
+        }
+        for i in 1..=MAX_NOTIFY + extra {
+            text += &format!("[notify m{i}]\ntype = mail\ntarget = root\n");
         }
         text
     };

@@ -19,10 +19,11 @@ pub(super) enum Kind {
     Node,
     Service,
     Check,
+    Notify,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Cluster, Kind::Node, Kind::Service, Kind::Check];
+    pub const ALL: [Kind; 5] = [Kind::Cluster, Kind::Node, Kind::Service, Kind::Check, Kind::Notify];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -31,6 +32,7 @@ impl Kind {
             Kind::Node => "node",
             Kind::Service => "service",
             Kind::Check => "check",
+            Kind::Notify => "notify",
         }
     }
 
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Node => "[node NAME]",
             Kind::Service => "[service NAME]",
             Kind::Check => "[check NAME]",
+            Kind::Notify => "[notify NAME]",
         }
     }
 
@@ -67,10 +70,14 @@ impl Kind {
                 "on_conflict",
                 "force_interval",
                 "allow_reboot",
+                "notify",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],
-            Kind::Service => &["home", "address", "weight", "start", "stop", "route"],
+            Kind::Service => &["home", "address", "weight", "start", "stop", "status", "route"],
             Kind::Check => &["service", "type", "target", "interval", "timeout", "fail", "rise", "policy"],
+            Kind::Notify => {
+                &["type", "target", "events", "services", "level", "timeout", "retries", "queue", "sendmail"]
+            }
         }
     }
 }
@@ -246,7 +253,7 @@ fn open(header: &str, line: u32, sections: &mut Vec<Section>, report: &mut Repor
     let (word, name) = header.split_once(char::is_whitespace).unwrap_or((header, ""));
     let name = name.trim();
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.word() == word) else {
-        let expected = "[cluster], [node NAME], [service NAME] or [check NAME]";
+        let expected = "[cluster], [node NAME], [service NAME], [check NAME] or [notify NAME]";
         let near = did_you_mean(word, Kind::ALL.map(Kind::word));
         let message = format!("expected {expected}, got `[{header}]`{near}");
         report.problem(&Place::line(line), message);

@@ -1,5 +1,6 @@
 //! A configuration that is right by construction: only `parse` makes one.
 
+use super::notify::Notify;
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[check NAME]`, in the order of the file.
     pub checks: Vec<Check>,
+    /// `[notify NAME]`, in the order of the file.
+    pub notify: Vec<Notify>,
 }
 
 /// `[cluster]`
@@ -59,6 +62,8 @@ pub struct Cluster {
     pub force_interval: bool,
     /// A check's policy may restart the machine; default no.
     pub allow_reboot: bool,
+    /// Run for every event; default none.
+    pub notify: Option<String>,
 }
 
 /// `probe_interval`
@@ -151,10 +156,12 @@ pub struct Service {
     pub addresses: Vec<Prefixed<IpAddr>>,
     /// Relative; default 1.0, more than 0.
     pub weight: f64,
-    /// Command line; `None`: the server runs anyway.
+    /// What `Agent` reads; `None`: the server runs anyway.
     pub start: Option<String>,
-    /// Command line.
+    /// What `Agent` reads.
     pub stop: Option<String>,
+    /// What `Agent` reads; a check of type `service` asks it.
+    pub status: Option<String>,
     /// `default via GATEWAY`: a route that comes and goes with the address.
     pub route: Option<Ipv4Addr>,
 }
@@ -204,6 +211,7 @@ pub enum CheckKind {
     Disk,
     Memory,
     Load,
+    Service,
 }
 
 /// One step of `policy`.
@@ -252,9 +260,16 @@ impl Config {
         let CheckScope::Service(id) = check.scope else { return false };
         let Some(service) = self.service(id) else { return false };
         let own = |address| service.addresses.iter().any(|it| it.address == address);
-        let server =
-            matches!(check.kind, CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script);
+        let server = matches!(
+            check.kind,
+            CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script | CheckKind::Service
+        );
         check.address().is_some_and(own) || (server && service.start.is_some())
+    }
+
+    /// Everybody who is told what happens: `notify` of the cluster first.
+    pub fn targets(&self) -> impl Iterator<Item = Notify> + '_ {
+        self.cluster.notify.as_deref().map(Notify::plain).into_iter().chain(self.notify.iter().cloned())
     }
 
     /// The node with this identity.

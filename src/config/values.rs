@@ -2,6 +2,7 @@
 //! key; the tables of words are shared with `print`, so that what is printed parses.
 
 use super::addresses::device;
+use super::agent::Agent;
 use super::error::{did_you_mean, wrong};
 use super::types::*;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +36,7 @@ pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("disk", CheckKind::Disk),
     ("memory", CheckKind::Memory),
     ("load", CheckKind::Load),
+    ("service", CheckKind::Service),
 ];
 /// The steps of `policy` that are one word; `restart:TIMES/WINDOW` is the fifth.
 pub(super) const STEPS: Words<PolicyStep> = &[
@@ -97,6 +99,12 @@ pub(super) fn name(text: &str) -> Value<String> {
 /// The name of something that another section describes.
 pub(super) fn reference(what: &'static str) -> impl Fn(&str) -> Value<String> {
     move |text| if text.is_empty() { Err(wrong(what, text)) } else { Ok(text.to_owned()) }
+}
+
+/// Who starts, stops or looks at a server.
+pub(super) fn agent(text: &str) -> Value<String> {
+    Agent::parse(text)?;
+    Ok(text.to_owned())
 }
 
 /// A command line or other free text.
@@ -281,6 +289,9 @@ pub(super) fn target(kind: CheckKind, text: &str) -> Value<String> {
             (path.starts_with('/') && percent(limit), "`/PATH` or `/PATH PERCENT%` (how full it may be)")
         }
         CheckKind::Memory => (percent(text), "`PERCENT%` from 1% to 100% (how much may be in use)"),
+        CheckKind::Service => {
+            (digits(text).is_some_and(|level| level <= 100), "how deep an OCF agent looks, from 0 to 100")
+        }
         CheckKind::Load => (weight(text).is_ok(), "a decimal number from 0.001 to 1000000 (load average)"),
     };
     if good { Ok(text.to_owned()) } else { Err(wrong(expected, text)) }

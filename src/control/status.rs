@@ -233,6 +233,7 @@ fn check_word(kind: CheckKind) -> &'static str {
         CheckKind::Disk => "disk",
         CheckKind::Memory => "memory",
         CheckKind::Load => "load",
+        CheckKind::Service => "service",
     }
 }
 

@@ -244,8 +244,13 @@ fn start_services(
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<services::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(services::ORDERS)?;
-    let services =
-        Services { mailbox, orders: orders.clone(), driver: driver.clone(), published: published.clone() };
+    let services = Services {
+        mailbox,
+        orders: orders.clone(),
+        driver: driver.clone(),
+        published: published.clone(),
+        places: Arc::default(),
+    };
     Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
 }
 
@@ -265,6 +270,7 @@ fn start_checks(
         services: services.clone(),
         published: published.clone(),
         reboot: REBOOT.to_owned(),
+        places: Arc::default(),
         seed: sched::random_u64()?,
     };
     Ok((orders, start("checks", Urgency::Ordinary, move || checks.run())?))

@@ -304,6 +304,7 @@ fn config(nodes: usize, random: &mut Random) -> Config {
         nodes: (0..nodes).map(|at| node(at, priorities[at], random)).collect(),
         services,
         checks: Vec::new(),
+        notify: Vec::new(),
     }
 }
 
@@ -338,6 +339,7 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        notify: None,
     }
 }
 
@@ -365,6 +367,7 @@ fn service(at: usize, home: Option<usize>, random: &mut Random) -> Service {
         weight: 1.0,
         start: command.then(|| format!("start {name}")),
         stop: command.then(|| format!("stop {name}")),
+        status: None,
         route: None,
         name,
     }

@@ -90,6 +90,8 @@ pub struct Checks {
     pub published: Arc<Published>,
     /// The command that restarts the machine.
     pub reboot: String,
+    /// Where agents are.
+    pub places: Arc<services::agent::Places>,
     /// For the little chance in the schedule.
     pub seed: u64,
 }
@@ -316,6 +318,8 @@ impl Work {
                 .node(self.thread.me)
                 .map_or_else(String::new, |me| me.external.device.clone()),
             ended: subject.ended.take(),
+            status: service.and_then(|service| service.status.clone()),
+            places: self.thread.places.clone(),
             check: subject.check.clone(),
         }
     }

@@ -7,7 +7,7 @@ use super::checks;
 use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
-use crate::config::Service;
+use crate::config::{Agent, Config, Service};
 use crate::controller::{Action, Input};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub mod agent;
+use agent::{Call, Deed, Places};
 
 /// Orders that may wait: one for every service that a cluster may have, and as many answers.
 pub const ORDERS: usize = 1_024;
@@ -89,6 +92,8 @@ pub struct Services {
     pub driver: Sender<Told>,
     /// Configuration.
     pub published: Arc<Published>,
+    /// Where agents are.
+    pub places: Arc<Places>,
 }
 
 struct Runner {
@@ -101,7 +106,9 @@ impl Services {
     pub fn run(self) {
         let mut waiting: BTreeMap<ServiceId, VecDeque<Task>> = BTreeMap::new();
         let mut running: BTreeMap<ServiceId, Runner> = BTreeMap::new();
+        let mut known: Option<Arc<Config>> = None;
         loop {
+            self.warn_of_missing(&mut known);
             match self.mailbox.receive_until(Instant::MAX) {
                 Received::Message(Order::Run(job)) => {
                     waiting.entry(job.service).or_default().push_back(Task::Job(job));
@@ -119,6 +126,17 @@ impl Services {
             self.publish_busy(&waiting, &running);
         }
         self.end(running);
+    }
+
+    /// Once for each configuration: who is told before the service comes here can still do something.
+    fn warn_of_missing(&self, known: &mut Option<Arc<Config>>) {
+        let config = self.published.config();
+        if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
+            for line in agent::missing(&config, &self.places) {
+                log::warn!("{line}: it cannot be served here");
+            }
+            *known = Some(config);
+        }
     }
 
     /// Checks do not look at a service that is being started or stopped.
@@ -166,12 +184,13 @@ impl Services {
         let limit = config.cluster.script_timeout;
         let call_off = Doorbell::new()?;
         let (driver, orders) = (self.driver.clone(), self.orders.clone());
-        let (bell, published) = (call_off.clone(), self.published.clone());
+        let (bell, published, places) = (call_off.clone(), self.published.clone(), self.places.clone());
         let thread = super::start("runner", super::Urgency::Ordinary, move || {
             match task {
                 Task::Job(job) => {
                     // A service that a reload has removed meanwhile has no command any more.
-                    let ok = service.is_none_or(|service| execute(&service, job.action, limit, &bell));
+                    let ok =
+                        service.is_none_or(|service| execute(&service, job.action, limit, &places, &bell));
                     answer(&driver, &job, ok);
                 }
                 Task::Restart(order) => {
@@ -179,7 +198,7 @@ impl Services {
                     let here = published.lease.services().contains(&id);
                     let outcome = match service.filter(|_| here) {
                         None => Restarted::NotHere,
-                        Some(service) => restart(&service, limit, &bell),
+                        Some(service) => restart(&service, limit, &places, &bell),
                     };
                     order.answer(outcome);
                 }
@@ -211,12 +230,12 @@ impl Restart {
 }
 
 /// A `stop` that fails is no reason not to start: often there is nothing left to stop.
-fn restart(service: &Service, limit: Duration, call_off: &Doorbell) -> Restarted {
+fn restart(service: &Service, limit: Duration, places: &Places, call_off: &Doorbell) -> Restarted {
     if service.start.is_none() {
         return Restarted::Failed;
     }
-    execute(service, Action::Stop, limit, call_off);
-    if execute(service, Action::Start, limit, call_off) { Restarted::Done } else { Restarted::Failed }
+    execute(service, Action::Stop, limit, places, call_off);
+    if execute(service, Action::Start, limit, places, call_off) { Restarted::Done } else { Restarted::Failed }
 }
 
 fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {
@@ -232,34 +251,55 @@ pub fn command_of(service: &Service, action: Action) -> Option<&str> {
     }
 }
 
-fn execute(service: &Service, action: Action, limit: Duration, call_off: &Doorbell) -> bool {
-    let Some(command) = command_of(service, action) else { return true };
+fn execute(service: &Service, action: Action, limit: Duration, places: &Places, call_off: &Doorbell) -> bool {
+    let Some(text) = command_of(service, action) else { return true };
     let (name, word) = (service.name.as_str(), word(action));
+    let began = clock::now();
+    let done = act(service, action, text, limit, places, call_off);
+    let took = clock::now().since(began).as_millis();
+    match &done {
+        Ok(()) => log::info!("{name} {word}: done in {took} ms"),
+        Err(why) => log::error!("{name} {word}: failed after {took} ms: {why}"),
+    }
+    done.is_ok()
+}
+
+/// Runs it to its end, and says why it failed.
+fn act(
+    service: &Service,
+    action: Action,
+    text: &str,
+    limit: Duration,
+    places: &Places,
+    call_off: &Doorbell,
+) -> Result<(), String> {
+    let (name, deed, word) = (service.name.as_str(), deed(action), word(action));
+    let agent = Agent::parse(text)?;
+    let Call { command, environment } =
+        agent::call(&agent, deed, name, limit, places).map_err(|why| format!("{text}: {why}"))?;
     let addresses: Vec<String> =
         service.addresses.iter().map(|address| address.address.to_string()).collect();
     let addresses = addresses.join(" ");
-    let environment =
-        [("DIEHARD_SERVICE", name), ("DIEHARD_ACTION", word), ("DIEHARD_ADDRESSES", &addresses)];
-    let began = clock::now();
-    let outcome =
-        process::run(command, &environment, limit, call_off, |line| log::info!("{name} {word}: {line}"));
-    let took = clock::now().since(began).as_millis();
-    match outcome {
-        Ok(Outcome::Done) => {
-            log::info!("{name} {word}: done in {took} ms");
-            return true;
-        }
-        Ok(Outcome::Failed(code)) => {
-            log::error!("{name} {word}: failed with exit code {code} after {took} ms")
-        }
-        Ok(Outcome::Killed(signal)) => log::error!("{name} {word}: ended by signal {signal} after {took} ms"),
-        Ok(Outcome::TimedOut) => {
-            log::error!("{name} {word}: not done within {} ms, ended", limit.as_millis())
-        }
-        Ok(Outcome::CalledOff) => log::warn!("{name} {word}: called off after {took} ms, the daemon ends"),
-        Err(error) => log::error!("{name} {word}: cannot run {command:?}: {error}"),
+    let own =
+        [("DIEHARD_SERVICE", name), ("DIEHARD_ACTION", word), ("DIEHARD_ADDRESSES", addresses.as_str())];
+    let told = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let environment: Vec<(&str, &str)> = own.into_iter().chain(told).collect();
+    let say = |line: &str| log::info!("{name} {word}: {line}");
+    match process::run(&command, &environment, limit, call_off, say) {
+        Ok(Outcome::Done) => Ok(()),
+        Ok(Outcome::Failed(code)) => agent::judge(&agent, deed, code),
+        Ok(Outcome::Killed(signal)) => Err(format!("ended by signal {signal}")),
+        Ok(Outcome::TimedOut) => Err(format!("not done within {} ms, ended", limit.as_millis())),
+        Ok(Outcome::CalledOff) => Err("called off, the daemon ends".to_owned()),
+        Err(error) => Err(format!("cannot run {command:?}: {error}")),
     }
-    false
+}
+
+fn deed(action: Action) -> Deed {
+    match action {
+        Action::Start => Deed::Start,
+        Action::Stop => Deed::Stop,
+    }
 }
 
 fn word(action: Action) -> &'static str {

@@ -55,6 +55,7 @@ prop_compose! {
         failback in select(vec![Failback::Auto, Failback::Manual]),
         on_conflict in select(vec![OnConflict::Wait, OnConflict::Force]),
         force_interval: bool,
+        notify in proptest::option::of("/[!-~]{1,10}"),
     ) -> Cluster {
         let [hello_interval, failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft,
             arp_refresh] = times;
@@ -65,7 +66,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true,
+            on_conflict, force_interval, allow_reboot: true, notify,
         }
     }
 }
@@ -98,6 +99,7 @@ prop_compose! {
         prefix in 8_u8..=30,
         weight in share(),
         start in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
+        status in proptest::option::of("(lsb|systemd):[a-z][a-z0-9.-]{0,5}"),
         stop in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
         route: bool,
     ) -> Service {
@@ -115,6 +117,7 @@ prop_compose! {
             weight,
             start,
             stop,
+            status,
             route: route.then_some(Ipv4Addr::new(10, 5, 9, index * 4 + 2)),
         }
     }
@@ -134,6 +137,8 @@ fn target() -> impl Strategy<Value = (CheckKind, String)> {
         (1..=100).prop_map(|percent| (CheckKind::Disk, format!("/srv {percent}%"))),
         (1..=100).prop_map(|percent| (CheckKind::Memory, format!("{percent}%"))),
         share().prop_map(|load| (CheckKind::Load, load.to_string())),
+        // Asked of a service alone: `config` looks after that.
+        (0..=100_u32).prop_map(|level| (CheckKind::Service, level.to_string())),
     ]
 }
 
@@ -166,6 +171,35 @@ prop_compose! {
     }
 }
 
+fn notified() -> impl Strategy<Value = (NotifyWay, String)> {
+    prop_oneof![
+        "[a-z/][!-~]{0,9}".prop_map(|text| (NotifyWay::Command, text)),
+        "[a-z]{1,5}(@[a-z.]{1,9})?(, [a-z]{1,5}@[a-z]{1,3}){0,3}".prop_map(|text| (NotifyWay::Mail, text)),
+        "[a-z0-9.]{1,9}(:[0-9]{2})?/[!-~]{0,12}"
+            .prop_map(|rest| (NotifyWay::Webhook, format!("http://{rest}"))),
+    ]
+}
+
+prop_compose! {
+    fn notify(index: u8)(
+        told in notified(),
+        events in prop::sample::subsequence(EVENTS, 0..5),
+        level in select(vec![Severity::Info, Severity::Warning, Severity::Error]),
+        timeout in duration(100_000, 3_600_000_000),
+        retries in 0_u32..=1000,
+        queue in 1_u32..=10_000,
+        sendmail in "/[a-z]{1,9}",
+        of: Option<Index>,
+    ) -> (Option<Index>, Notify) {
+        let (way, target) = told;
+        let events = events.into_iter().map(|(word, _)| word).collect();
+        (of, Notify {
+            name: format!("n{index}"), way, target, events, services: Vec::new(), level, timeout, retries, queue,
+            sendmail: PathBuf::from(sendmail),
+        })
+    }
+}
+
 fn some<T: std::fmt::Debug, S: Strategy<Value = T>>(
     most: u8,
     make: impl Fn(u8) -> S + 'static,
@@ -179,20 +213,37 @@ prop_compose! {
         nodes in some(5, node),
         services in some(6, service),
         checks in some(4, |index| check(usize::from(index))),
+        notify in some(4, notify),
     ) -> Config {
         let mut services = services;
         services.sort_by_key(|service| service.id);
         let checks = checks.into_iter().map(|(of, mut check)| {
             match of {
-                Some(index) => check.scope = CheckScope::Service(index.get(&services).id),
-                None => check.policy.retain(|step| {
-                    matches!(step, PolicyStep::Alert | PolicyStep::Standby | PolicyStep::Reboot)
-                }),
+                Some(index) => {
+                    let service = index.get(&services);
+                    check.scope = CheckScope::Service(service.id);
+                    if check.kind == CheckKind::Service && service.status.is_none() {
+                        (check.kind, check.target) = (CheckKind::Memory, "50%".to_owned());
+                    }
+                }
+                None => {
+                    if check.kind == CheckKind::Service {
+                        (check.kind, check.target) = (CheckKind::Memory, "50%".to_owned());
+                    }
+                    check.policy.retain(|step| {
+                        matches!(step, PolicyStep::Alert | PolicyStep::Standby | PolicyStep::Reboot)
+                    });
+                }
             }
             check
         });
         let checks = checks.collect();
-        Config { cluster, nodes, services, checks }
+        let notify = notify.into_iter().map(|(of, mut notify)| {
+            notify.services = of.iter().map(|index| index.get(&services).id).collect();
+            notify
+        });
+        let notify = notify.collect();
+        Config { cluster, nodes, services, checks, notify }
     }
 }
 
@@ -243,7 +294,7 @@ proptest! {
     }
 
     #[test]
-    fn random_lines_never_panic(text in "(\\[?(cluster|node|service|check|x)? ?[a-z0-9;#=\u{e9} ]{0,6}\\]?\n){0,20}") {
+    fn random_lines_never_panic(text in "(\\[?(cluster|node|service|check|notify|x)? ?[a-z0-9;#=\u{e9} ]{0,6}\\]?\n){0,20}") {
         survives(text.as_bytes());
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::EVENTS;
 use crate::control::status::samples::{WEB1, WEB2, config, www};
 use crate::controller::{LocalFault, Tampering};
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, Term};
@@ -57,6 +58,11 @@ fn every_event() -> Vec<(Event, &'static str)> {
              address: two machines may have it now",
         ),
         (Event::RivalGone { service }, "www2 is claimed by nobody else any more"),
+        (
+            Event::CheckSuspected { service, nodes: 2 },
+            "ALERT: checks of www2 fail on 2 nodes at once: they are suspected, or what stands behind them; \
+             nothing is moved",
+        ),
         (
             Event::Tampered { service, how: Tampering::Removed },
             "somebody removed an address of www2 from this node: put back",
@@ -121,7 +127,12 @@ fn every_event_has_its_own_name_and_whole_content() {
             }
         }
     }
-    assert_eq!(names.len(), 38, "{names:?}");
+    assert_eq!(names.len(), 39, "{names:?}");
+    // The configuration can name each of them, and the log knows how grave it is.
+    let known: Vec<&str> = EVENTS.iter().map(|(word, _)| *word).collect();
+    assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
+    let unknown = |word: &&&str| !word.starts_with("check-") && !names.contains(**word);
+    assert_eq!(known.iter().filter(unknown).collect::<Vec<_>>(), [&""; 0], "no event has this word");
 }
 
 #[test]

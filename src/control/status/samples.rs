@@ -41,6 +41,7 @@ pub fn config() -> Config {
             rise: 2,
             policy: vec![PolicyStep::Alert],
         }],
+        notify: Vec::new(),
     }
 }
 
@@ -72,6 +73,7 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        notify: None,
     }
 }
 
@@ -98,6 +100,7 @@ fn service(number: u8) -> Service {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
         route: None,
     }
 }

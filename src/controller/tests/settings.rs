@@ -39,6 +39,7 @@ pub fn settings(nodes: usize) -> Config {
         nodes: (0..nodes).map(configured).collect(),
         services: (0..nodes).map(|at| configured_service(at, Some(node(at)))).collect(),
         checks: Vec::new(),
+        notify: Vec::new(),
     }
 }
 
@@ -63,6 +64,7 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        notify: None,
     }
 }
 
@@ -90,6 +92,7 @@ pub fn configured_service(at: usize, home: Option<NodeId>) -> Service {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
         route: None,
     }
 }

@@ -16,6 +16,7 @@ mod link;
 mod machine;
 mod process;
 mod script;
+mod service;
 mod tcp;
 
 /// What a run brings.
@@ -49,6 +50,7 @@ pub fn look(job: &Job, call_off: &Doorbell) -> Result {
         CheckKind::Disk => disk::look(&check.target, &check.name),
         CheckKind::Memory => machine::memory(&check.target),
         CheckKind::Load => machine::load(&check.target),
+        CheckKind::Service => service::look(job, call_off),
     };
     Result { finding, process: None }
 }

@@ -10,6 +10,7 @@ use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::recovery::Finding;
 use crate::threads::mailbox::Sender;
+use crate::threads::services::agent::Places;
 use crate::threads::{Urgency, start};
 use crate::vocabulary::Instant;
 use parking_lot::{Condvar, Mutex};
@@ -46,6 +47,10 @@ pub struct Job {
     pub device: String,
     /// The process whose end is the reason for this run.
     pub ended: Option<u32>,
+    /// What the service has for who asks how it is.
+    pub status: Option<String>,
+    /// Where agents are.
+    pub places: Arc<Places>,
 }
 
 /// All workers.

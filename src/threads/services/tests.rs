@@ -30,14 +30,19 @@ struct Lab {
 }
 
 fn lab(name: &str) -> Lab {
+    lab_with(name, CONFIG, Places::default())
+}
+
+fn lab_with(name: &str, config: &str, places: Places) -> Lab {
     let file = std::env::temp_dir().join(format!("diehard-services-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&file);
-    let text = CONFIG.replace("FILE", &file.display().to_string());
+    let text = config.replace("FILE", &file.display().to_string());
     let parsed = config::parse("test", text.as_bytes()).expect("a right configuration");
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(16).expect("descriptors");
     let published = Arc::new(Published::new(Arc::new(parsed.config), LifeSigns::new().expect("a page")));
-    let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published };
+    let places = Arc::new(places);
+    let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published, places };
     let thread = crate::threads::start("services", crate::threads::Urgency::Ordinary, || services.run());
     Lab { orders, told, thread: thread.expect("starts"), file }
 }

@@ -12,13 +12,8 @@ const LONGEST_MESSAGE: usize = 200;
 
 pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
     let check = &job.check;
-    let environment = [
-        ("DIEHARD_CHECK", check.name.as_str()),
-        ("DIEHARD_SERVICE", &job.service),
-        ("DIEHARD_ADDRESSES", &job.addresses),
-    ];
     let mut first = None;
-    let outcome = process::ask(&check.target, &environment, check.timeout, call_off, |line| {
+    let outcome = process::ask(&check.target, &environment(job), check.timeout, call_off, |line| {
         if first.is_none() && !line.is_empty() {
             first = Some(line.to_owned());
         }
@@ -37,8 +32,17 @@ pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
     }
 }
 
+/// What every command of a check is told.
+pub(super) fn environment(job: &Job) -> [(&str, &str); 3] {
+    [
+        ("DIEHARD_CHECK", &job.check.name),
+        ("DIEHARD_SERVICE", &job.service),
+        ("DIEHARD_ADDRESSES", &job.addresses),
+    ]
+}
+
 /// The first line without performance data (`OK - fine | time=0.1s`).
-fn message(line: &str) -> String {
+pub(super) fn message(line: &str) -> String {
     let words = line.split('|').next().unwrap_or_default().trim();
     words.chars().filter(|letter| !letter.is_control()).take(LONGEST_MESSAGE).collect()
 }

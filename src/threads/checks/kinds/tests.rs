@@ -19,7 +19,8 @@ fn job(kind: CheckKind, target: &str) -> Job {
     };
     let began = Arc::new(AtomicU64::new(0));
     let (service, addresses, device) = ("www1".to_owned(), "203.0.113.21".to_owned(), "eth0".to_owned());
-    Job { number: 1, check, began, service, addresses, device, ended: None }
+    let places = Arc::default();
+    Job { number: 1, check, began, service, addresses, device, ended: None, status: None, places }
 }
 
 fn finding(kind: CheckKind, target: &str) -> Finding {
