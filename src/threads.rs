@@ -29,6 +29,7 @@ pub mod life_signs;
 pub mod link_monitor;
 pub mod log_writer;
 pub mod mailbox;
+pub mod notify;
 pub mod published;
 pub mod services;
 pub mod storage;

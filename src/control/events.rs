@@ -1,12 +1,15 @@
 //! What happened lately: a bounded, numbered list that the driver writes and connections follow.
 //!
 //! The driver calls `EventLog::push` (a short lock, no I/O under it); each following connection waits in
-//! `EventLog::wait_after`; `EventLog::close` at the daemon's end wakes them all for the last time.
+//! `EventLog::wait_after`; `EventLog::close` at the daemon's end wakes them all for the last time. One listener, which
+//! must not block, hears of every entry at once (`EventLog::listen`).
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many entries are kept: days of a calm cluster, about 1 MB at most.
@@ -35,18 +38,27 @@ pub struct Batch {
 }
 
 /// The list.
-#[derive(Debug)]
 pub struct EventLog {
     inner: Mutex<Inner>,
     changed: Condvar,
     capacity: usize,
+    listener: OnceLock<Listener>,
 }
+
+/// Told of every entry, in order, by whoever pushes it.
+pub type Listener = Box<dyn Fn(&Entry) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: VecDeque<Entry>,
     last: u64,
     closed: bool,
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EventLog").field("inner", &self.inner).finish_non_exhaustive()
+    }
 }
 
 impl Default for EventLog {
@@ -58,7 +70,12 @@ impl Default for EventLog {
 impl EventLog {
     /// A list that keeps the newest `capacity` entries, at least one.
     pub fn with_capacity(capacity: usize) -> Self {
-        EventLog { inner: Mutex::default(), changed: Condvar::new(), capacity: capacity.max(1) }
+        EventLog {
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            capacity: capacity.max(1),
+            listener: OnceLock::new(),
+        }
     }
 
     /// Adds an entry and wakes who follows; forgets the oldest of a full list. Returns its number.
@@ -70,9 +87,19 @@ impl EventLog {
         if inner.entries.len() == self.capacity {
             inner.entries.pop_front();
         }
-        inner.entries.push_back(Entry { sequence, time, text, fields });
+        let entry = Entry { sequence, time, text, fields };
+        if let Some(listener) = self.listener.get() {
+            // Under the lock: so it hears them in the order of their numbers.
+            listener(&entry);
+        }
+        inner.entries.push_back(entry);
         self.changed.notify_all();
         sequence
+    }
+
+    /// From now on `listener` hears of every entry. It must not block. The first one stays.
+    pub fn listen(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
     }
 
     /// What came after the entry number `since` (0: everything); of more than `limit`, the newest.

@@ -23,6 +23,7 @@ use crate::threads::hello_sender::{self, Egress, HelloSender};
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::link_monitor::LinkWatch;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
+use crate::threads::notify::{self, Notify};
 use crate::threads::published::Published;
 use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
@@ -45,6 +46,7 @@ pub(super) struct Running {
     bells: Vec<Doorbell>,
     threads: Vec<JoinHandle<()>>,
     server: Server,
+    notify: (Sender<notify::Order>, JoinHandle<()>),
     device: String,
 }
 
@@ -83,12 +85,14 @@ impl Running {
         let desk = Desk { ask, config, events, checks };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
+        // Before anything happens.
+        let notify = start_notify(plan.me, &published).map_err(text("cannot start a thread"))?;
         let mut threads = Vec::new();
         let mut bells = Vec::new();
         parts
             .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
             .map_err(text("cannot start a thread"))?;
-        Ok(Running { driver, published, left, bells, threads, server, device })
+        Ok(Running { driver, published, left, bells, threads, server, notify, device })
     }
 
     /// The configuration in force.
@@ -108,7 +112,7 @@ impl Running {
 
     /// Ends all threads, whatever is held; no alias of ours remains.
     pub(super) fn end(self) {
-        let Running { driver, published, bells, threads, server, device, .. } = self;
+        let Running { driver, published, bells, threads, server, notify, device, .. } = self;
         published.stopping.store(true, Ordering::Release);
         driver.send(Told::End);
         drop(driver);
@@ -123,6 +127,10 @@ impl Running {
         if let Err(error) = clear_leftovers(&published.config(), &device) {
             log::error!("{error}");
         }
+        // Nothing happens any more; what has, is told, within its limits.
+        let (orders, notify) = notify;
+        orders.send(notify::Order::End);
+        let _ = notify.join();
         server.stop();
         log::info!("thrown away in this life: {}", published.counters.text());
     }
@@ -252,6 +260,19 @@ fn start_services(
         places: Arc::default(),
     };
     Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
+}
+
+/// The thread `notify`, and how it is told.
+fn start_notify(
+    me: NodeId,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(notify::ORDERS)?;
+    let missed = Arc::default();
+    published.events.listen(notify::listener(orders.clone(), Arc::clone(&missed)));
+    let published = published.clone();
+    let notify = Notify { me, mailbox, published, missed, patience: notify::PATIENCE };
+    Ok((orders, start("notify", Urgency::Ordinary, move || notify.run())?))
 }
 
 /// The thread `checks`, and how it is told.

@@ -5,9 +5,11 @@
 use super::clock;
 use super::doorbell::{self, Doorbell};
 use crate::vocabulary::Instant;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,7 +52,7 @@ pub fn run(
     call_off: &Doorbell,
     line: impl FnMut(&str),
 ) -> io::Result<Outcome> {
-    run_and(Leftovers::LiveOn, command, environment, limit, call_off, line)
+    run_and(Leftovers::LiveOn, Stdio::null(), command, environment, limit, call_off, line)
 }
 
 /// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group.
@@ -64,7 +66,26 @@ pub fn ask(
     call_off: &Doorbell,
     line: impl FnMut(&str),
 ) -> io::Result<Outcome> {
-    run_and(Leftovers::End, command, environment, limit, call_off, line)
+    run_and(Leftovers::End, Stdio::null(), command, environment, limit, call_off, line)
+}
+
+/// As `run`, of a command that is given these bytes to read. They lie in memory of their own: a command that does not
+/// read them keeps nobody waiting.
+///
+/// # Errors
+/// As `run`; no memory left.
+pub fn feed(
+    command: &str,
+    input: &[u8],
+    environment: &[(&str, &str)],
+    limit: Duration,
+    call_off: &Doorbell,
+    line: impl FnMut(&str),
+) -> io::Result<Outcome> {
+    let mut file = File::from(memfd_create(c"diehard", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    run_and(Leftovers::LiveOn, file.into(), command, environment, limit, call_off, line)
 }
 
 /// A descriptor that becomes readable when that process has ended, whoever its parent is.
@@ -91,6 +112,7 @@ enum Leftovers {
 
 fn run_and(
     leftovers: Leftovers,
+    input: Stdio,
     command: &str,
     environment: &[(&str, &str)],
     limit: Duration,
@@ -101,7 +123,7 @@ fn run_and(
     nonblocking(output.as_fd())?;
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).envs(environment.iter().copied()).current_dir("/");
-    shell.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    shell.stdin(input).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
     unsafe { shell.pre_exec(ordinary) };
     let mut child = shell.spawn()?;

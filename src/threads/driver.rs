@@ -18,7 +18,7 @@ use super::mailbox::{Latest, Mailbox, Received, Sender};
 use super::published::Published;
 use super::services::{self, Job};
 use super::storage;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Severity};
 use crate::control::event_words::{event_fields, event_text};
 use crate::control::server::Request;
 use crate::control::status::status;
@@ -27,6 +27,7 @@ use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{Datagram, Packet, ReplayWindows, Status};
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -289,23 +290,13 @@ impl Work {
 
     fn tell(&self, event: &Event) {
         let text = event_text(event, &self.config);
-        match event {
-            Event::Down { .. }
-            | Event::Rival { .. }
-            | Event::Blocked { .. }
-            | Event::Tampered { .. }
-            | Event::SendsFail { .. }
-            | Event::StartFailed { .. }
-            | Event::CheckSuspected { .. }
-            | Event::LeaseLost
-            | Event::QuorumLost
-            | Event::HearsNobody
-            | Event::Late { .. }
-            | Event::StoreFailed => log::warn!("{text}"),
-            Event::Forced { .. } | Event::GaveUp { .. } => log::error!("{text}"),
-            _ => log::info!("{text}"),
+        let fields = event_fields(event, &self.config);
+        match config::severity(fields.get("event").and_then(Value::as_str).unwrap_or_default()) {
+            Severity::Info => log::info!("{text}"),
+            Severity::Warning => log::warn!("{text}"),
+            Severity::Error => log::error!("{text}"),
         }
-        self.driver.published.events.push(clock::wall(), text, event_fields(event, &self.config));
+        self.driver.published.events.push(clock::wall(), text, fields);
     }
 
     /// One batch, one wake of the sender.
