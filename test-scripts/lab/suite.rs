@@ -2,10 +2,11 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `checked` servers that fail on living machines,
+//! `checked` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
+mod agents;
 mod algorithms;
 mod checked;
 mod edges;
@@ -88,6 +89,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    let mut plan = plan(options, 4, Scripts::Agents);
+    plan.extra += &crate::agents::configuration();
+    tally.group(&plan, "4", &agents::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

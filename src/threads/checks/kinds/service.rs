@@ -34,6 +34,8 @@ pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
             first.get_or_insert_with(|| line.to_owned());
         }
     });
+    // What else such an agent prints are notes of its own for its log, with a date before each.
+    let first = first.filter(|_| !matches!(agent, Agent::Ocf { .. }));
     let said = reason.or(first).map(|line| script::message(&line)).filter(|said| !said.is_empty());
     match outcome {
         Ok(Outcome::Done) => Finding::well(said.unwrap_or_else(|| "running".to_owned())),
