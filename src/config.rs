@@ -28,7 +28,7 @@ mod values;
 pub use agent::Agent;
 pub use error::Problem;
 pub use notify::{EVENTS, MAX_NOTIFY, Notify, NotifyWay, Severity, severity};
-pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_SERVICES, Parsed, parse};
+pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_PARTS, MAX_SERVICES, Parsed, parse};
 pub use print::{digest, print, step};
 pub use types::*;
 

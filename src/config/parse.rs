@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod notify;
+mod part;
 pub(super) use notify::NotifyDraft;
+pub(super) use part::PartDraft;
 
 /// Members of one cluster: its state fits one datagram and one controller serves them (protocol.md, size).
 pub const MAX_NODES: usize = 64;
@@ -26,6 +28,8 @@ pub const MAX_NODES: usize = 64;
 pub const MAX_SERVICES: usize = 256;
 /// Addresses of one service: all are taken and announced in one batch.
 pub const MAX_ADDRESSES: usize = 16;
+/// Parts of one service: they are started one after the other.
+pub const MAX_PARTS: usize = 16;
 /// Checks of one cluster: four for each service.
 pub const MAX_CHECKS: usize = 1024;
 
@@ -45,7 +49,13 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
     let mut report = Report::new(file);
     let mut draft = Draft::default();
     for section in &sections(bytes, &mut report) {
-        let before = (draft.nodes.len(), draft.services.len(), draft.checks.len(), draft.notify.len());
+        let before = (
+            draft.nodes.len(),
+            draft.services.len(),
+            draft.checks.len(),
+            draft.notify.len(),
+            draft.parts.len(),
+        );
         let mut fields = Fields { section, report: &mut report };
         match section.kind {
             Kind::Cluster => {
@@ -61,6 +71,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
             Kind::Node => draft.nodes.push(node(&mut fields)),
             Kind::Service => draft.services.push(service(&mut fields)),
             Kind::Check => draft.checks.push(check(&mut fields)),
+            Kind::Part => draft.parts.push(part::part(&mut fields)),
             Kind::Notify => draft.notify.push(notify::notify(&mut fields)),
         }
         if section.duplicate {
@@ -68,6 +79,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
             draft.services.truncate(before.1);
             draft.checks.truncate(before.2);
             draft.notify.truncate(before.3);
+            draft.parts.truncate(before.4);
         }
     }
     semantics::check(&draft, &mut report);
@@ -99,6 +111,7 @@ pub(super) struct Draft {
     pub services: Vec<ServiceDraft>,
     pub checks: Vec<CheckDraft>,
     pub notify: Vec<NotifyDraft>,
+    pub parts: Vec<PartDraft>,
 }
 
 #[derive(Debug)]
@@ -248,8 +261,7 @@ fn service(fields: &mut Fields) -> ServiceDraft {
     ];
     let several = values::list(MAX_ADDRESSES, addresses::service_address);
     let start = fields.or("start", None, values::or_none(values::agent));
-    // An agent can do all three: it need not be named three times.
-    let whole = start.clone().filter(|start| Agent::parse(start).is_ok_and(|agent| agent.is_whole()));
+    let whole = part::whole(start.as_deref());
     let route = fields.optional("route", values::or_none(addresses::route));
     ServiceDraft {
         name: fields.name(&taken),
@@ -302,6 +314,10 @@ impl Draft {
         let mut services: Vec<Service> =
             self.services.into_iter().map(|draft| draft.finish(&homes)).collect::<Option<_>>()?;
         services.sort_by_key(|service| service.id);
+        for part in self.parts {
+            let (name, part) = part.finish()?;
+            services.iter_mut().find(|service| service.name == name)?.parts.push(part);
+        }
         let checks = self.checks.into_iter().map(CheckDraft::finish).collect::<Option<_>>()?;
         let notify = self.notify.into_iter().map(NotifyDraft::finish).collect::<Option<_>>()?;
         Some(Config { cluster: self.cluster?, nodes, services, checks, notify })
@@ -334,6 +350,7 @@ impl ServiceDraft {
             start: self.start,
             stop: self.stop,
             status: self.status,
+            parts: Vec::new(),
             route: self.route.map(|route| route.value),
         })
     }

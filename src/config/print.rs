@@ -91,6 +91,13 @@ fn service(out: &mut Printer, service: &Service, config: &Config) {
     out.key("stop", service.stop.as_deref().unwrap_or("none"));
     out.key("status", service.status.as_deref().unwrap_or("none"));
     out.key("route", route.as_deref().unwrap_or("none"));
+    for part in &service.parts {
+        out.section(&format!("part {}", part.name));
+        out.key("service", &service.name);
+        out.key("start", &part.start);
+        out.key("stop", part.stop.as_deref().unwrap_or("none"));
+        out.key("status", part.status.as_deref().unwrap_or("none"));
+    }
 }
 
 fn check(out: &mut Printer, check: &Check, config: &Config) {

@@ -4,7 +4,9 @@
 
 use super::error::{Place, Report, did_you_mean, quoted};
 use super::notify::MAX_NOTIFY;
-use super::parse::{CheckDraft, Draft, Located, MAX_CHECKS, MAX_NODES, MAX_SERVICES, ServiceDraft};
+use super::parse::{
+    CheckDraft, Draft, Located, MAX_CHECKS, MAX_NODES, MAX_PARTS, MAX_SERVICES, PartDraft, ServiceDraft,
+};
 use super::types::*;
 use super::values::written;
 use crate::vocabulary::ServiceId;
@@ -23,6 +25,7 @@ pub(super) fn check(draft: &Draft, report: &mut Report) {
     quorum(draft, report);
     checks(draft, report);
     notified(draft, report);
+    parts(draft, report);
 }
 
 /// Who holds an address, and where the file says so.
@@ -324,7 +327,9 @@ fn checks(draft: &Draft, report: &mut Report) {
             continue;
         }
         match draft.services.iter().find(|service| service.name == scope.value) {
-            Some(service) if restarts && service.start.is_none() => {
+            Some(service)
+                if restarts && service.start.is_none() && parts_of(draft, service).next().is_none() =>
+            {
                 let message =
                     format!("`restart` can do nothing: {} has no `start`", service.place.reference());
                 report.warning(&check.policy.place, message);
@@ -349,12 +354,52 @@ fn asked(draft: &Draft, check: &CheckDraft, scope: &Located<String>, report: &mu
     let service = draft.services.iter().find(|service| service.name == scope.value);
     let message = match service {
         _ if scope.value == "node" => "expected the name of a [service]: `type = service` asks its `status`",
-        Some(service) if service.status.is_none() => {
+        Some(service)
+            if service.status.is_none() && parts_of(draft, service).all(|part| part.status.is_none()) =>
+        {
             "expected a service with `status`: `type = service` asks it"
         }
         _ => return,
     };
     report.problem(&scope.place, message);
+}
+
+fn parts_of<'a>(draft: &'a Draft, service: &'a ServiceDraft) -> impl Iterator<Item = &'a PartDraft> {
+    let of = |part: &&PartDraft| part.service.as_ref().is_some_and(|of| of.value == service.name);
+    draft.parts.iter().filter(of)
+}
+
+/// A part belongs to its service alone: whoever shares it would lose it when the service goes.
+fn parts(draft: &Draft, report: &mut Report) {
+    for service in &draft.services {
+        if let Some(part) = parts_of(draft, service).nth(MAX_PARTS) {
+            let message = format!("expected at most {MAX_PARTS} parts of {}", service.place.reference());
+            report.problem(&part.place, message);
+        }
+    }
+    let mut known: HashMap<&str, &Place> = HashMap::new();
+    for service in &draft.services {
+        known.extend(service.start.as_deref().map(|start| (start, &service.place)));
+    }
+    for part in &draft.parts {
+        if let Some(of) =
+            part.service.as_ref().filter(|of| !draft.services.iter().any(|it| it.name == of.value))
+        {
+            let near = did_you_mean(&of.value, draft.services.iter().map(|service| service.name.as_str()));
+            report.problem(
+                &of.place,
+                format!("expected the name of a [service], got {}{near}", quoted(&of.value)),
+            );
+        }
+        let Some(start) = &part.start else { continue };
+        match known.get(start.value.as_str()) {
+            None => drop(known.insert(&start.value, &part.place)),
+            Some(other) => {
+                let message = format!("expected an agent of its own, got that of {}", other.reference());
+                report.problem(&start.place, message);
+            }
+        }
+    }
 }
 
 fn notified(draft: &Draft, report: &mut Report) {

@@ -19,11 +19,13 @@ pub(super) enum Kind {
     Node,
     Service,
     Check,
+    Part,
     Notify,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Cluster, Kind::Node, Kind::Service, Kind::Check, Kind::Notify];
+    pub const ALL: [Kind; 6] =
+        [Kind::Cluster, Kind::Node, Kind::Service, Kind::Part, Kind::Check, Kind::Notify];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Kind {
             Kind::Node => "node",
             Kind::Service => "service",
             Kind::Check => "check",
+            Kind::Part => "part",
             Kind::Notify => "notify",
         }
     }
@@ -43,6 +46,7 @@ impl Kind {
             Kind::Node => "[node NAME]",
             Kind::Service => "[service NAME]",
             Kind::Check => "[check NAME]",
+            Kind::Part => "[part NAME]",
             Kind::Notify => "[notify NAME]",
         }
     }
@@ -75,6 +79,7 @@ impl Kind {
             Kind::Node => &["priority", "capacity", "internal", "external"],
             Kind::Service => &["home", "address", "weight", "start", "stop", "status", "route"],
             Kind::Check => &["service", "type", "target", "interval", "timeout", "fail", "rise", "policy"],
+            Kind::Part => &["service", "start", "stop", "status"],
             Kind::Notify => {
                 &["type", "target", "events", "services", "level", "timeout", "retries", "queue", "sendmail"]
             }
@@ -253,7 +258,7 @@ fn open(header: &str, line: u32, sections: &mut Vec<Section>, report: &mut Repor
     let (word, name) = header.split_once(char::is_whitespace).unwrap_or((header, ""));
     let name = name.trim();
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.word() == word) else {
-        let expected = "[cluster], [node NAME], [service NAME], [check NAME] or [notify NAME]";
+        let expected = "[cluster], [node NAME], [service NAME], [part NAME], [check NAME] or [notify NAME]";
         let near = did_you_mean(word, Kind::ALL.map(Kind::word));
         let message = format!("expected {expected}, got `[{header}]`{near}");
         report.problem(&Place::line(line), message);

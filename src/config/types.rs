@@ -162,8 +162,23 @@ pub struct Service {
     pub stop: Option<String>,
     /// What `Agent` reads; a check of type `service` asks it.
     pub status: Option<String>,
+    /// Started after it and stopped before it, in this order and its reverse.
+    pub parts: Vec<Part>,
     /// `default via GATEWAY`: a route that comes and goes with the address.
     pub route: Option<Ipv4Addr>,
+}
+
+/// `[part NAME]`: one of several servers that are one service, with one holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// What `Agent` reads.
+    pub start: String,
+    /// What `Agent` reads.
+    pub stop: Option<String>,
+    /// What `Agent` reads.
+    pub status: Option<String>,
 }
 
 /// `[check NAME]`
@@ -234,6 +249,26 @@ pub enum PolicyStep {
     Reboot,
 }
 
+impl Service {
+    /// All that is started where it is taken, in this order; nothing: the server runs anyway.
+    pub fn starts(&self) -> impl Iterator<Item = &str> {
+        self.start.as_deref().into_iter().chain(self.parts.iter().map(|part| part.start.as_str()))
+    }
+
+    /// All that is stopped where it was given away, in this order.
+    pub fn stops(&self) -> impl Iterator<Item = &str> {
+        let parts = self.parts.iter().rev().filter_map(|part| part.stop.as_deref());
+        parts.chain(self.stop.as_deref())
+    }
+
+    /// All that can be asked whether it runs, each with the name of its part.
+    pub fn statuses(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let parts =
+            self.parts.iter().filter_map(|part| Some((Some(part.name.as_str()), part.status.as_deref()?)));
+        self.status.as_deref().map(|status| (None, status)).into_iter().chain(parts)
+    }
+}
+
 impl Check {
     /// The address that it asks, where its target names one.
     pub fn address(&self) -> Option<IpAddr> {
@@ -264,7 +299,7 @@ impl Config {
             check.kind,
             CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script | CheckKind::Service
         );
-        check.address().is_some_and(own) || (server && service.start.is_some())
+        check.address().is_some_and(own) || (server && service.starts().next().is_some())
     }
 
     /// Everybody who is told what happens: `notify` of the cluster first.

@@ -368,6 +368,7 @@ fn service(at: usize, home: Option<usize>, random: &mut Random) -> Service {
         start: command.then(|| format!("start {name}")),
         stop: command.then(|| format!("stop {name}")),
         status: None,
+        parts: Vec::new(),
         route: None,
         name,
     }

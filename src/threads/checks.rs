@@ -318,7 +318,11 @@ impl Work {
                 .node(self.thread.me)
                 .map_or_else(String::new, |me| me.external.device.clone()),
             ended: subject.ended.take(),
-            status: service.and_then(|service| service.status.clone()),
+            statuses: service
+                .iter()
+                .flat_map(|service| service.statuses())
+                .map(|(part, status)| (part.map(str::to_owned), status.to_owned()))
+                .collect(),
             places: self.thread.places.clone(),
             check: subject.check.clone(),
         }

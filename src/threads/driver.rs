@@ -278,8 +278,8 @@ impl Work {
 
     fn run(&mut self, job: Job) {
         let Job { service, action, token } = job;
-        let command = self.config.service(service).and_then(|service| services::command_of(service, action));
-        let ok = command.is_none();
+        let configured = self.config.service(service);
+        let ok = !configured.is_some_and(|service| services::has_command(service, action));
         if ok || self.driver.services.offer(services::Order::Run(job)).is_err() {
             if !ok {
                 log::error!("the command queue is full: a command of {service} is refused");

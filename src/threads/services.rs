@@ -7,11 +7,10 @@ use super::checks;
 use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
-use crate::config::{Agent, Config, Service};
+use crate::config::{Config, Service};
 use crate::controller::{Action, Input};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
-use crate::os::process::{self, Outcome};
 use crate::vocabulary::{Instant, ServiceId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +18,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub mod agent;
-use agent::{Call, Deed, Places};
+mod sequence;
+use agent::Places;
+use sequence::Runs;
 
 /// Orders that may wait: one for every service that a cluster may have, and as many answers.
 pub const ORDERS: usize = 1_024;
@@ -186,19 +187,19 @@ impl Services {
         let (driver, orders) = (self.driver.clone(), self.orders.clone());
         let (bell, published, places) = (call_off.clone(), self.published.clone(), self.places.clone());
         let thread = super::start("runner", super::Urgency::Ordinary, move || {
+            let runs = |service| Runs { service, places: &places, call_off: &bell, limit };
             match task {
                 Task::Job(job) => {
                     // A service that a reload has removed meanwhile has no command any more.
-                    let ok =
-                        service.is_none_or(|service| execute(&service, job.action, limit, &places, &bell));
+                    let ok = service.as_ref().is_none_or(|service| runs(service).run(job.action));
                     answer(&driver, &job, ok);
                 }
                 Task::Restart(order) => {
                     // Whoever lost it has its `stop` ordered behind this: nothing is started that nobody stops.
                     let here = published.lease.services().contains(&id);
-                    let outcome = match service.filter(|_| here) {
+                    let outcome = match service.as_ref().filter(|_| here) {
                         None => Restarted::NotHere,
-                        Some(service) => restart(&service, limit, &places, &bell),
+                        Some(service) => restart(&runs(service)),
                     };
                     order.answer(outcome);
                 }
@@ -230,12 +231,12 @@ impl Restart {
 }
 
 /// A `stop` that fails is no reason not to start: often there is nothing left to stop.
-fn restart(service: &Service, limit: Duration, places: &Places, call_off: &Doorbell) -> Restarted {
-    if service.start.is_none() {
+fn restart(runs: &Runs) -> Restarted {
+    if !has_command(runs.service, Action::Start) {
         return Restarted::Failed;
     }
-    execute(service, Action::Stop, limit, places, call_off);
-    if execute(service, Action::Start, limit, places, call_off) { Restarted::Done } else { Restarted::Failed }
+    runs.run(Action::Stop);
+    if runs.run(Action::Start) { Restarted::Done } else { Restarted::Failed }
 }
 
 fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {
@@ -243,69 +244,11 @@ fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {
     driver.send(Told::Happened(Box::new(Input::Ran { service, action, token, ok })));
 }
 
-/// The command line of that action, if the service has one.
-pub fn command_of(service: &Service, action: Action) -> Option<&str> {
+/// Is there anything to run?
+pub fn has_command(service: &Service, action: Action) -> bool {
     match action {
-        Action::Start => service.start.as_deref(),
-        Action::Stop => service.stop.as_deref(),
-    }
-}
-
-fn execute(service: &Service, action: Action, limit: Duration, places: &Places, call_off: &Doorbell) -> bool {
-    let Some(text) = command_of(service, action) else { return true };
-    let (name, word) = (service.name.as_str(), word(action));
-    let began = clock::now();
-    let done = act(service, action, text, limit, places, call_off);
-    let took = clock::now().since(began).as_millis();
-    match &done {
-        Ok(()) => log::info!("{name} {word}: done in {took} ms"),
-        Err(why) => log::error!("{name} {word}: failed after {took} ms: {why}"),
-    }
-    done.is_ok()
-}
-
-/// Runs it to its end, and says why it failed.
-fn act(
-    service: &Service,
-    action: Action,
-    text: &str,
-    limit: Duration,
-    places: &Places,
-    call_off: &Doorbell,
-) -> Result<(), String> {
-    let (name, deed, word) = (service.name.as_str(), deed(action), word(action));
-    let agent = Agent::parse(text)?;
-    let Call { command, environment } =
-        agent::call(&agent, deed, name, limit, places).map_err(|why| format!("{text}: {why}"))?;
-    let addresses: Vec<String> =
-        service.addresses.iter().map(|address| address.address.to_string()).collect();
-    let addresses = addresses.join(" ");
-    let own =
-        [("DIEHARD_SERVICE", name), ("DIEHARD_ACTION", word), ("DIEHARD_ADDRESSES", addresses.as_str())];
-    let told = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let environment: Vec<(&str, &str)> = own.into_iter().chain(told).collect();
-    let say = |line: &str| log::info!("{name} {word}: {line}");
-    match process::run(&command, &environment, limit, call_off, say) {
-        Ok(Outcome::Done) => Ok(()),
-        Ok(Outcome::Failed(code)) => agent::judge(&agent, deed, code),
-        Ok(Outcome::Killed(signal)) => Err(format!("ended by signal {signal}")),
-        Ok(Outcome::TimedOut) => Err(format!("not done within {} ms, ended", limit.as_millis())),
-        Ok(Outcome::CalledOff) => Err("called off, the daemon ends".to_owned()),
-        Err(error) => Err(format!("cannot run {command:?}: {error}")),
-    }
-}
-
-fn deed(action: Action) -> Deed {
-    match action {
-        Action::Start => Deed::Start,
-        Action::Stop => Deed::Stop,
-    }
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Start => "start",
-        Action::Stop => "stop",
+        Action::Start => service.starts().next().is_some(),
+        Action::Stop => service.stops().next().is_some(),
     }
 }
 

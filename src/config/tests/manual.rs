@@ -33,7 +33,7 @@ fn every_key_has_its_paragraph_and_no_other_has_one() {
 
 #[test]
 fn every_default_is_the_parsers_own() {
-    let check = "[check c]\nservice = www\ntype = tcp\ntarget = 203.0.113.21:80\n[notify n]\ntype = mail\ntarget = root\n";
+    let check = "[check c]\nservice = www\ntype = tcp\ntarget = 203.0.113.21:80\n[part p]\nservice = www\nstart = /bin/true\n[notify n]\ntype = mail\ntarget = root\n";
     let smallest = with("", check);
     let printed = print(&parsed(&smallest).config);
     let given = |kind: Kind, key: &str| {

@@ -91,6 +91,12 @@ prop_compose! {
     }
 }
 
+fn part(service: &str, number: u8) -> Part {
+    let start = if number == 0 { format!("lsb:{service}") } else { format!("/bin/{service} start") };
+    let stop = (number > 0).then(|| format!("/bin/{service} stop"));
+    Part { name: format!("{number}{service}"), start: start.clone(), status: Some(start), stop }
+}
+
 prop_compose! {
     fn service(index: u8)(
         name in name(),
@@ -99,6 +105,7 @@ prop_compose! {
         prefix in 8_u8..=30,
         weight in share(),
         start in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
+        parts in 0_u8..3,
         status in proptest::option::of("(lsb|systemd):[a-z][a-z0-9.-]{0,5}"),
         stop in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
         route: bool,
@@ -111,6 +118,7 @@ prop_compose! {
         let name = format!("{index}{name}");
         Service {
             id: ServiceId::of(&name),
+            parts: (0..parts).map(|number| part(&name, number)).collect(),
             name,
             home: (!any).then_some(NodeId::of(Ipv4Addr::new(192, 168, 10, 1))),
             addresses: std::iter::once(v4).chain(v6).collect(),

@@ -101,6 +101,7 @@ fn service(number: u8) -> Service {
         start: None,
         stop: None,
         status: None,
+        parts: Vec::new(),
         route: None,
     }
 }

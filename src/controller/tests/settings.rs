@@ -93,6 +93,7 @@ pub fn configured_service(at: usize, home: Option<NodeId>) -> Service {
         start: None,
         stop: None,
         status: None,
+        parts: Vec::new(),
         route: None,
     }
 }

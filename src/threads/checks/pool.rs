@@ -47,8 +47,8 @@ pub struct Job {
     pub device: String,
     /// The process whose end is the reason for this run.
     pub ended: Option<u32>,
-    /// What the service has for who asks how it is.
-    pub status: Option<String>,
+    /// What the service and its parts have for who asks how they are, each with the part's name.
+    pub statuses: Vec<(Option<String>, String)>,
     /// Where agents are.
     pub places: Arc<Places>,
 }

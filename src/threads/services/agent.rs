@@ -124,6 +124,11 @@ pub fn call(
     }
 }
 
+/// How an OCF agent knows a service, or one of its parts, from others of its kind (`OCF_RESOURCE_INSTANCE`).
+pub fn instance(service: &str, part: Option<&str>) -> String {
+    part.map_or_else(|| service.to_owned(), |part| format!("{service}-{part}"))
+}
+
 /// Is that exit code the success of what it was asked for? If not, what it says.
 ///
 /// # Errors
@@ -153,16 +158,21 @@ pub fn judge(agent: &Agent, deed: Deed, code: i32) -> Result<(), String> {
 pub fn missing(config: &Config, places: &Places) -> Vec<String> {
     let mut lines = Vec::new();
     for service in &config.services {
-        let texts = [("start", &service.start), ("stop", &service.stop), ("status", &service.status)];
-        let mut said: Option<&String> = None;
-        for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?))) {
-            let Ok(agent) = Agent::parse(text) else { continue };
-            let tried = call(&agent, Deed::Start, &service.name, Duration::ZERO, places);
-            // One agent for all three is one line.
-            if let (Err(why), false) = (tried, said == Some(text)) {
-                lines.push(format!("[service {}] {key} = {text}: {why}", service.name));
+        let own = ("service", &service.name, service.start.as_ref(), &service.stop, &service.status);
+        let parts = service.parts.iter();
+        let parts = parts.map(|part| ("part", &part.name, Some(&part.start), &part.stop, &part.status));
+        for (kind, name, start, stop, status) in std::iter::once(own).chain(parts) {
+            let texts = [("start", start), ("stop", stop.as_ref()), ("status", status.as_ref())];
+            let mut said: Option<&String> = None;
+            for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+                let Ok(agent) = Agent::parse(text) else { continue };
+                let tried = call(&agent, Deed::Start, name, Duration::ZERO, places);
+                // One agent for all three is one line.
+                if let (Err(why), false) = (tried, said == Some(text)) {
+                    lines.push(format!("[{kind} {name}] {key} = {text}: {why}"));
+                }
+                said = Some(text);
             }
-            said = Some(text);
         }
     }
     lines

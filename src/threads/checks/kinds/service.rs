@@ -4,22 +4,42 @@
 use super::super::pool::Job;
 use super::{no_answer, script, why};
 use crate::config::Agent;
+use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::os::process::{self, Outcome};
 use crate::recovery::Finding;
 use crate::threads::services::agent::{self, Call, Deed};
+use std::time::Duration;
 
 /// How OCF agents mark what went wrong.
 const REASON: &str = "ocf-exit-reason:";
 
 pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
+    // A reload may have taken them away; then this check is about to go as well.
+    let mut last = Finding::bad("the service has no status");
+    let until = clock::now() + job.check.timeout;
+    for (part, text) in &job.statuses {
+        let left = until.since(clock::now());
+        last = ask(job, part.as_deref(), text, left, call_off);
+        if let Some(part) = part {
+            last.message = format!("{part}: {}", last.message);
+        }
+        if !last.well {
+            return last;
+        }
+    }
+    if last.well && job.statuses.len() > 1 {
+        return Finding::well(format!("all {} run", job.statuses.len()));
+    }
+    last
+}
+
+fn ask(job: &Job, part: Option<&str>, text: &str, limit: Duration, call_off: &Doorbell) -> Finding {
     let check = &job.check;
-    // A reload may have taken it away; then this check is about to go as well.
-    let Some(text) = job.status.as_deref() else { return Finding::bad("the service has no status") };
     let deed = Deed::Look { level: check.target.parse().unwrap_or(0), interval: check.interval };
     let agent = Agent::parse(text);
-    let call = agent
-        .and_then(|agent| Ok((agent::call(&agent, deed, &job.service, check.timeout, &job.places)?, agent)));
+    let instance = agent::instance(&job.service, part);
+    let call = agent.and_then(|agent| Ok((agent::call(&agent, deed, &instance, limit, &job.places)?, agent)));
     let (Call { command, environment: told }, agent) = match call {
         Ok(call) => call,
         Err(why) => return Finding::bad(why),
@@ -27,7 +47,7 @@ pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
     let told = told.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let environment: Vec<(&str, &str)> = script::environment(job).into_iter().chain(told).collect();
     let (mut first, mut reason) = (None, None);
-    let outcome = process::ask(&command, &environment, check.timeout, call_off, |line| {
+    let outcome = process::ask(&command, &environment, limit, call_off, |line| {
         if let Some(words) = line.strip_prefix(REASON) {
             reason.get_or_insert_with(|| words.to_owned());
         } else if !line.is_empty() {

@@ -21,7 +21,7 @@ fn job(kind: CheckKind, target: &str) -> Job {
     let began = Arc::new(AtomicU64::new(0));
     let (service, addresses, device) = ("www1".to_owned(), "203.0.113.21".to_owned(), "eth0".to_owned());
     let places = Arc::default();
-    Job { number: 1, check, began, service, addresses, device, ended: None, status: None, places }
+    Job { number: 1, check, began, service, addresses, device, ended: None, statuses: Vec::new(), places }
 }
 
 fn finding(kind: CheckKind, target: &str) -> Finding {
@@ -121,7 +121,7 @@ fn a_service_is_asked_by_its_own_status() {
     let places = Places { ocf_root: directory.clone(), ..Places::default() };
     let asked = |status: &str, level: &str| {
         let mut job = job(CheckKind::Service, level);
-        (job.status, job.places) = (Some(status.to_owned()), Arc::new(places.clone()));
+        (job.statuses, job.places) = (vec![(None, status.to_owned())], Arc::new(places.clone()));
         if level == "3" {
             job.check.timeout = Duration::from_millis(50);
         }
@@ -139,6 +139,15 @@ fn a_service_is_asked_by_its_own_status() {
     ] {
         assert_eq!(asked(status, level), expected, "{status} {level}");
     }
+    let parts = |statuses: &[(&str, &str)]| {
+        let mut job = job(CheckKind::Service, "0");
+        job.statuses =
+            statuses.iter().map(|(part, text)| (Some((*part).to_owned()), (*text).to_owned())).collect();
+        look(&job, &Doorbell::new().expect("a descriptor")).finding
+    };
+    assert_eq!(parts(&[("disk", "true"), ("web", "echo up")]), Finding::well("all 2 run"));
+    let bad = parts(&[("disk", "true"), ("web", "echo down; exit 3"), ("last", "kill -9 $$")]);
+    assert_eq!(bad, Finding::bad("web: exit code 3: down"));
     let missing = asked("ocf:test:other", "0");
     std::fs::remove_dir_all(&directory).expect("ours");
     assert!(!missing.well && missing.message.starts_with("there is no "), "{missing:?}");
