@@ -10,6 +10,7 @@
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
+//! | `why` | why a service is where it is: the object and its text (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
@@ -21,6 +22,7 @@ pub mod client;
 pub mod event_words;
 pub mod events;
 pub mod key;
+pub mod load_words;
 pub mod protocol;
 #[cfg(test)]
 mod rehearsal;
@@ -29,3 +31,4 @@ mod scratch;
 pub mod server;
 pub mod status;
 pub mod table;
+pub mod why;

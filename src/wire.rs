@@ -16,14 +16,16 @@ mod replay;
 #[cfg(test)]
 mod samples;
 mod seal;
+mod standing;
 mod state;
 pub use arp::*;
 pub use codec::{
-    DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_REASON,
-    MAX_SERVICES, VERSION, decode, digest, encode,
+    DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REASON,
+    MAX_REMARKS, MAX_SERVICES, VERSION, decode, digest, encode,
 };
 pub use neighbour::*;
 pub use packet::*;
 pub use replay::*;
 pub use seal::*;
+pub use standing::*;
 pub use state::*;

@@ -76,6 +76,9 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
     out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
+    out.key("load", spelled(values::LOAD, &cluster.load));
+    out.key("load_script", cluster.load_script.as_deref().unwrap_or("none"));
+    out.key("damping", written(cluster.damping));
     out.key("notify", cluster.notify.as_deref().unwrap_or("none"));
 }
 

@@ -51,6 +51,9 @@ fn defaults_are_those_that_the_types_document() {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(300),
         notify: None,
     };
     assert_eq!(config.cluster, expected);
@@ -200,6 +203,9 @@ arp_refresh    = 1min
 on_conflict    = wait
 force_interval = no
 allow_reboot   = no
+load           = services
+load_script    = none
+damping        = 5min
 notify         = none
 
 [node web1]
@@ -223,7 +229,7 @@ fn digest_is_stable_and_sees_every_difference() {
     let config = parsed(&with("", "")).config;
     assert_eq!(print(&config), SMALLEST);
     // Computed elsewhere: nodes of different builds must agree on it.
-    assert_eq!(digest(&config), 0xdad5_f364_c119_1b86);
+    assert_eq!(digest(&config), 0xaba3_d4a6_674b_121a);
     let other = parsed(&with("arp_refresh = 61s", "")).config;
     assert_ne!(digest(&config), digest(&other));
     let same = parsed(&with("arp_refresh = 1min ; the default", "")).config;

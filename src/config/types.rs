@@ -62,8 +62,29 @@ pub struct Cluster {
     pub force_interval: bool,
     /// A check's policy may restart the machine; default no.
     pub allow_reboot: bool,
+    /// What tells how much a node has to do, where a holder is chosen; default services.
+    pub load: LoadSource,
+    /// The command of `load = script`.
+    pub load_script: Option<String>,
+    /// Half-life of what is held against a node that comes and goes; default 5 min; 0 = nothing is.
+    pub damping: Duration,
     /// Run for every event; default none.
     pub notify: Option<String>,
+}
+
+/// `load`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadSource {
+    /// The weights of the services held ÷ capacity.
+    Services,
+    /// The load average of the last minute ÷ processors.
+    Loadavg,
+    /// The share of the processors that is busy.
+    Cpu,
+    /// TCP connections ÷ 1000 ÷ capacity.
+    Connections,
+    /// The number that `load_script` prints: 1 is a full machine.
+    Script,
 }
 
 /// `probe_interval`

@@ -25,6 +25,13 @@ pub(super) const QUORUM: Words<Quorum> = &[
 ];
 pub(super) const FAILBACK: Words<Failback> = &[("auto", Failback::Auto), ("manual", Failback::Manual)];
 pub(super) const ON_CONFLICT: Words<OnConflict> = &[("wait", OnConflict::Wait), ("force", OnConflict::Force)];
+pub(super) const LOAD: Words<LoadSource> = &[
+    ("services", LoadSource::Services),
+    ("loadavg", LoadSource::Loadavg),
+    ("cpu", LoadSource::Cpu),
+    ("connections", LoadSource::Connections),
+    ("script", LoadSource::Script),
+];
 pub(super) const YES_NO: Words<bool> = &[("yes", true), ("no", false)];
 pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("http", CheckKind::Http),

@@ -63,6 +63,11 @@ pub enum Command {
     Nodes,
     /// Show the services and who holds them
     Services,
+    /// Show why a service is where it is, and where it would go
+    Why {
+        /// Which service
+        service: String,
+    },
     /// Show the checks of this node: how they stand, and why
     Checks,
     /// Show what happened lately

@@ -11,6 +11,7 @@ use super::key;
 use super::protocol::Question;
 use super::status::Status;
 use super::table::{self, Look};
+use super::why::{Why, why_text};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -102,6 +103,7 @@ impl Session<'_> {
             Command::Status => self.show(json_text, table::status_text),
             Command::Nodes => self.show(|status| json_text(&status.nodes), table::nodes_text),
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
+            Command::Why { service } => self.why(service),
             Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
             Command::Events { follow, since, limit } => self.events(*follow, since.as_deref(), *limit),
             Command::Move { service, node, wait } => self.move_service(service, node, *wait),
@@ -138,6 +140,17 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let status = self.connect()?.status()?;
         let shown = if self.arguments.json { json(&status) } else { text(&status, self.look) };
+        self.out.write_all(shown.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
+    fn why(&mut self, service: &str) -> Result<(), End> {
+        let mut client = self.connect()?;
+        known_service(&client.status()?, service)?;
+        let value = client.ask(&Question::Why { service: service.into() })?;
+        let strange = |error| Trouble::Unreachable(format!("the daemon's answer is not understood: {error}"));
+        let why: Why = serde_json::from_value(value).map_err(strange)?;
+        let shown = if self.arguments.json { json_text(&why) } else { why_text(&why, self.look) };
         self.out.write_all(shown.as_bytes())?;
         Ok(self.out.flush()?)
     }

@@ -26,6 +26,11 @@ pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub enum Question {
     /// The object of `diehard status --json`.
     Status,
+    /// The object of `diehard why SERVICE --json`.
+    Why {
+        /// Name.
+        service: String,
+    },
     /// What happened.
     Events {
         /// Go on answering.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod forecast;
 mod notes;
+pub use forecast::{Fate, Forecast};
 
 /// The cluster as one node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub struct Status {
     pub probe_interval_ms: f64,
     /// Worst lateness of the answering node's heartbeat in the last 10 s.
     pub lateness_ms: f64,
+    /// What happens when a node dies: for each that holds something.
+    pub forecast: Vec<Forecast>,
 }
 
 /// One node.
@@ -61,8 +65,10 @@ pub struct NodeStatus {
     pub left: Option<String>,
     /// Neighbour in the ring.
     pub right: Option<String>,
-    /// Held weight ÷ capacity.
+    /// Held weight ÷ capacity, or what `load` measures.
     pub load: f64,
+    /// It comes and goes, and is used again by what can wait after so long.
+    pub damped_ms: Option<f64>,
     /// Null where the answering node's configuration does not know it.
     pub capacity: Option<f64>,
     /// Its cards.
@@ -162,17 +168,19 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         hello_interval_ms: millis(view.hello_interval),
         probe_interval_ms: millis(view.probe_interval),
         lateness_ms: millis(view.lateness),
+        forecast: view.ground.as_ref().map_or_else(Vec::new, |ground| forecast::forecast(ground, &names)),
     }
 }
 
-struct Names<'a> {
-    view: &'a View,
-    config: &'a Config,
-    lines: &'a BTreeMap<String, Line>,
+/// What people call things.
+pub(super) struct Names<'a> {
+    pub view: &'a View,
+    pub config: &'a Config,
+    pub lines: &'a BTreeMap<String, Line>,
 }
 
 impl Names<'_> {
-    fn node(&self, id: NodeId) -> String {
+    pub fn node(&self, id: NodeId) -> String {
         if let Some(node) = self.config.node(id) {
             return node.name.clone();
         }
@@ -181,8 +189,15 @@ impl Names<'_> {
             .map_or_else(|| id.to_string(), |status| status.name.clone())
     }
 
-    fn service(&self, id: ServiceId) -> String {
+    pub fn service(&self, id: ServiceId) -> String {
         self.config.service(id).map_or_else(|| id.to_string(), |service| service.name.clone())
+    }
+}
+
+impl Names<'_> {
+    fn damped(&self, node: NodeId) -> Option<f64> {
+        let known = self.view.ground.as_ref()?.nodes.get(&node)?;
+        known.reuse.map(|reuse| reuse.as_millis() as f64)
     }
 }
 
@@ -249,6 +264,7 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         right: node.right.map(|id| names.node(id)),
         // A node of no capacity that holds something has no finite load, and JSON no infinity.
         load: if node.load.is_finite() { node.load } else { 0.0 },
+        damped_ms: names.damped(node.id),
         capacity: configured.map(|node| node.capacity),
         links: links(node, names.config),
         config_digest: told.map(|status| format!("{:016x}", status.config_digest)),

@@ -4,6 +4,8 @@ use super::status::{CheckView, NodeStatus, ServiceStatus, Status};
 use serde::Serialize;
 use std::fmt::Write;
 
+mod forecast;
+
 /// How the text may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -14,7 +16,7 @@ pub struct Look {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Paint {
+pub(super) enum Paint {
     Plain,
     Bold,
     Dim,
@@ -25,7 +27,7 @@ enum Paint {
 }
 
 impl Look {
-    fn paint(self, paint: Paint, text: &str) -> String {
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Plain => return text.to_owned(),
             Paint::Bold => "1",
@@ -47,6 +49,9 @@ pub fn status_text(status: &Status, look: Look) -> String {
     }
     let _ = write!(text, "\n{}\n{}", ring_text(status, look), nodes_text(status, look));
     let _ = write!(text, "\n{}", services_text(status, look));
+    if !status.forecast.is_empty() {
+        let _ = write!(text, "\n{}", forecast::forecast_text(status, look));
+    }
     text
 }
 
@@ -90,6 +95,13 @@ fn alarms(status: &Status) -> Vec<String> {
     }
     for OwnCheck { of, check } in own_checks(status).into_iter().filter(|it| it.check.state == "failing") {
         alarms.push(format!("CHECK FAILS on {}: {} of {of}: {}", status.node, check.name, check.message));
+    }
+    alarms.extend(forecast::no_spare(status));
+    for node in &status.nodes {
+        if let Some(left) = node.damped_ms {
+            let left = duration_text(left);
+            alarms.push(format!("DAMPED: {} comes and goes; it gets nothing back for {left}", node.name));
+        }
     }
     let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
     digests.sort_unstable();
@@ -207,7 +219,7 @@ fn links_cell(node: &NodeStatus) -> (Paint, String) {
     (paint, node.links.iter().map(link).collect::<Vec<_>>().join(", "))
 }
 
-fn duration_text(millis: f64) -> String {
+pub(super) fn duration_text(millis: f64) -> String {
     match millis {
         millis if millis < 10_000.0 => format!("{millis:.0} ms"),
         millis if millis < 600_000.0 => format!("{:.0} s", millis / 1000.0),
@@ -277,14 +289,14 @@ pub fn checks_text(status: &Status, look: Look) -> String {
     table(&rows, look)
 }
 
-type Row = Vec<(Paint, String)>;
+pub(super) type Row = Vec<(Paint, String)>;
 
-fn header(titles: &[&str]) -> Row {
+pub(super) fn header(titles: &[&str]) -> Row {
     titles.iter().map(|title| (Paint::Dim, (*title).to_owned())).collect()
 }
 
 /// Columns as wide as their widest cell, two spaces apart; painted after padding, so that codes take no room.
-fn table(rows: &[Row], look: Look) -> String {
+pub(super) fn table(rows: &[Row], look: Look) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().map(|row| row[column].1.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

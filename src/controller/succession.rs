@@ -324,6 +324,7 @@ impl Controller {
         term: Term,
         newest: Option<State>,
     ) {
+        let forgets = self.planted(Planted::VotersStatesForgotten);
         let Some(candidacy) = &mut self.candidacy else { return };
         if candidacy.term != term {
             return;
@@ -332,6 +333,7 @@ impl Controller {
         let vote = candidacy.votes.entry(from).or_insert(sent);
         *vote = (*vote).max(sent);
         if let Some(state) = newest
+            && !forgets
             && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
         {
             candidacy.newest = Some(state);
@@ -380,6 +382,7 @@ impl Controller {
         let base = self.inheritance(&candidacy);
         office.version = base.epoch.version;
         office.notes.begin(now, base, self.overlap());
+        office.notes.inherit(self.inherited_notes(now));
         self.voted = candidacy.term;
         self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
         self.following = None;

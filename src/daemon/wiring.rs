@@ -22,6 +22,7 @@ use crate::threads::hello_receiver::Ears;
 use crate::threads::hello_sender::{self, Egress, HelloSender};
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::link_monitor::LinkWatch;
+use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::notify::{self, Notify};
 use crate::threads::published::Published;
@@ -216,6 +217,9 @@ impl Parts {
             bell: bell()?,
         };
         threads.push(start("link monitor", Urgency::Heartbeat, move || watch.run())?);
+
+        let load = Load { me, driver: driver.clone(), published: published.clone(), bell: bell()? };
+        threads.push(start("load", Urgency::Ordinary, move || load.run())?);
 
         let seed = sched::random_u64()?;
         let identity = Identity { id: me, incarnation, record, seed };

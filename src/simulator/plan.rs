@@ -5,7 +5,8 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::random::Random;
 use crate::config::{
-    Cluster, Config, Failback, Interface, Node, OnConflict, Prefixed, ProbeInterval, Quorum, Service,
+    Cluster, Config, Failback, Interface, LoadSource, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
+    Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -339,6 +340,9 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(2),
         notify: None,
     }
 }

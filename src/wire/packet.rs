@@ -1,5 +1,6 @@
 //! The packets, as values. Their bytes are in `codec`, their authentication in `seal`.
 
+use super::standing::{Moved, Remark};
 use super::state::State;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
 
@@ -236,6 +237,10 @@ pub struct Report {
     pub leaving: bool,
     /// Worst own lateness in the last 10 s, microseconds (L8).
     pub lateness_us: u32,
+    /// What `load` measures here, in thousandths; `None`: services are counted.
+    pub load_permille: Option<u32>,
+    /// The gateway does not answer it, says its own check: clients beyond that do not reach it.
+    pub cut_off: bool,
 }
 
 /// What a booting node says of itself.
@@ -268,6 +273,12 @@ pub struct Status {
     pub rejected: u64,
     /// Who else has an address of a service that this node holds, or should take.
     pub strangers: Vec<Stranger>,
+    /// `load_permille` is measured; else it is held weight ÷ capacity.
+    pub measured: bool,
+    /// Of the controller: what it holds against places. The worst first.
+    pub remarks: Vec<Remark>,
+    /// Of the controller: its newest moves, the newest last.
+    pub moves: Vec<Moved>,
 }
 
 /// Somebody outside the cluster who has a service's address.

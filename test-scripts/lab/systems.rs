@@ -87,6 +87,10 @@ impl World {
         if let Some(wait) = self.plan.startup_wait {
             add(format!("startup_wait = {}ms\n", wait.as_millis()));
         }
+        // A lab kills the same server again and again, and wants its service home each time.
+        if !self.plan.extra.contains("damping") {
+            add("damping = 1s\n".to_owned());
+        }
         add(self.plan.extra.clone());
         let count = self.nodes.len();
         for (index, node) in self.nodes.iter().enumerate() {

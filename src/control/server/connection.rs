@@ -4,8 +4,9 @@
 use super::{Request, Shared};
 use crate::config::Config;
 use crate::control::protocol::{self, Answer, Question, REQUEST_BYTES_MAX};
-use crate::control::status;
+use crate::control::{status, why};
 use crate::controller::View;
+use crate::os::clock;
 use crate::vocabulary::{NodeId, ServiceId};
 use crate::wire::{Command, Status};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -120,6 +121,7 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             let status = status::status(&view, &config, &shared.desk.checks.read());
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
+        Question::Why { service } => return why(shared, &config, &service),
         Question::Events { since, limit, .. } => {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));
@@ -146,6 +148,14 @@ fn answer(shared: &Shared, question: Question) -> Answer {
     };
     ask(shared, |answer| Request::Command { command, answer }, patience, late)?
         .map(|()| serde_json::json!({}))
+}
+
+fn why(shared: &Shared, config: &Config, service: &str) -> Answer {
+    let id = service_id(shared, config, service)?;
+    let (view, lines) = (view(shared)?, shared.desk.checks.read());
+    let why = why::why(&view, config, &lines, id, clock::wall());
+    let why = why.ok_or_else(|| format!("there is no service {service}"))?;
+    Ok(serde_json::to_value(why).expect("it has string keys only"))
 }
 
 fn view(shared: &Shared) -> Result<Box<View>, String> {

@@ -122,3 +122,21 @@ www1-http  www1  http  ok     2027-01-15T08:00:00.000Z  HTTP status 200 OK
     status.services[0].checks.clear();
     assert_eq!(checks_text(&status, PLAIN), "no check is configured\n");
 }
+
+#[test]
+fn the_forecast_is_a_line_for_each_node_and_what_is_lost_stands_at_the_top() {
+    let mut view = view_with_ground();
+    let show = |view: &crate::controller::View| {
+        status_text(&status(view, &config(), &lines()), Look { colour: false, columns: 100 })
+    };
+    let text = show(&view);
+    let end =
+        "\nif web1 dies  www1 → web3, load then 3.00\nif web3 dies  www2, www3 → web1, load then 3.00\n";
+    assert!(text.ends_with(end), "{text}");
+    assert!(text.contains(" DAMPED: web3 comes and goes; it gets nothing back for 504 s \n"), "{text}");
+    let ground = view.ground.as_mut().expect("a sample");
+    ground.nodes.get_mut(&WEB1).expect("a member").obstacle = Some(crate::controller::Obstacle::Standby);
+    let text = show(&view);
+    assert!(text.ends_with("\nif web3 dies  www2, www3 → NOBODY can take it\n"), "{text}");
+    assert!(text.contains(" NO SPARE: if web3 dies, services are lost; see the forecast \n"), "{text}");
+}

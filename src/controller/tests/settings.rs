@@ -1,7 +1,8 @@
 //! The cluster of the tests: node 0 has the highest priority, service `i` is at home on node `i`.
 
 use crate::config::{
-    Cluster, Config, Failback, Interface, Node, OnConflict, Prefixed, ProbeInterval, Quorum, Service,
+    Cluster, Config, Failback, Interface, LoadSource, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
+    Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -64,6 +65,9 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(300),
         notify: None,
     }
 }
