@@ -44,7 +44,13 @@ pub fn lines(index: usize) -> String {
         1 => format!(
             "start = ocf:heartbeat:nginx configfile={HERE}/ocf.conf options='-e {HERE}/nginx-error.log' port={OCF_PORT}\n"
         ),
-        2 => format!("start = ocf:heartbeat:Dummy state={HERE}/dummy.state\n"),
+        // A group: three servers, in order.
+        2 => format!(
+            "start = ocf:heartbeat:Dummy state={HERE}/dummy.state\n\
+             [part www3-second]\nservice = www3\nstart = ocf:heartbeat:Dummy state={HERE}/second.state\n\
+             [part www3-last]\nservice = www3\nstart = test -e {HERE}/second.state\n\
+             stop = test -e {HERE}/second.state && test -e {HERE}/dummy.state || touch {HERE}/disorder\n"
+        ),
         3 => "start = lsb:nginx\n".to_owned(),
         _ => String::new(),
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     Test { name: "agents-ocf", run: ocf_nginx, least: 4 },
-    Test { name: "agents-dummy", run: dummy, least: 4 },
+    Test { name: "agents-group", run: group, least: 4 },
     Test { name: "agents-lsb", run: init_script, least: 4 },
     Test { name: "notify-in-order", run: in_order, least: 4 },
     Test { name: "notify-nasty", run: nasty, least: 4 },
@@ -67,21 +67,41 @@ fn ocf_nginx(stage: &mut Stage) -> Outcome<()> {
     wait_until("it is stopped where it was", SOON, || Ok(!answers(stage, to, OCF_PORT)))
 }
 
-/// The agent that keeps its state in a file: without the file it does not run, and moves.
-fn dummy(stage: &mut Stage) -> Outcome<()> {
+/// A group of agents that keep their state in files: without one of them all move, in order and back.
+fn group(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let node = 2;
-    let state = |index: usize| stage.world.node_directory(index).join("dummy.state");
+    let file = |index: usize, name: &str| stage.world.node_directory(index).join(name);
+    let running = |index: usize| ["dummy.state", "second.state"].map(|name| file(index, name).exists());
     wait_until("it is well at home", SOON, || {
-        Ok(service(stage, node, "www3")?["checks"][0]["state"] == "ok" && state(node).exists())
+        Ok(service(stage, node, "www3")?["checks"][0]["state"] == "ok" && running(node) == [true; 2])
     })?;
-    fs::remove_file(state(node)).map_err(|error| error.to_string())?;
+    fs::remove_file(file(node, "second.state")).map_err(|error| error.to_string())?;
     let to = moved(stage, node)?;
-    if !state(to).exists() {
+    if running(to) != [true; 2] {
         return Err("it is served where it was not started".to_owned());
     }
+    let told = events(stage, node, "check-failing")?;
+    let why = told.first().ok_or("no event says that it failed")?["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    if why != "www3-second: not running (OCF exit code 7)" {
+        return Err(format!("the check says {why}"));
+    }
+    wait_until("the rest is stopped at home", SOON, || Ok(running(node) == [false; 2]))?;
+    // That the one was gone when the last was stopped is what this test did; from now on all are there.
+    fs::remove_file(file(node, "disorder"))
+        .map_err(|error| format!("the last was not stopped first: {error}"))?;
     stage.settled()?;
-    wait_until("it runs at home alone", SOON, || Ok(state(node).exists() && !state(to).exists()))
+    wait_until(
+        "it runs at home alone",
+        SOON,
+        || Ok(running(node) == [true; 2] && running(to) == [false; 2]),
+    )?;
+    let disorder = (0..stage.world.nodes.len()).filter(|index| file(*index, "disorder").exists());
+    let disorder: Vec<usize> = disorder.collect();
+    if disorder.is_empty() { Ok(()) } else { Err(format!("parts were stopped out of order on {disorder:?}")) }
 }
 
 /// Debian's init script of nginx.
