@@ -151,6 +151,8 @@ struct Peer {
     incarnation: Incarnation,
     heard: Instant,
     heard_on: [Instant; 2],
+    /// Of its last acknowledged HELLO, while it is the right neighbour; older otherwise.
+    round_trip: Option<Duration>,
     status: Option<Status>,
     boot: Option<(Instant, Boot)>,
     /// It said goodbye in this life (J2).

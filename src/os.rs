@@ -5,6 +5,7 @@
 //! everything ends by being dropped.
 
 pub mod alias;
+pub mod card_addresses;
 pub mod child;
 pub mod clock;
 pub mod daemonise;
@@ -16,7 +17,10 @@ pub mod link;
 mod netlink;
 pub mod packet_socket;
 pub mod pair;
+pub mod passing;
+pub mod privileges;
 pub mod process;
+pub mod replace;
 pub mod sched;
 pub mod secret;
 pub mod shared;
@@ -24,6 +28,7 @@ pub mod signals;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;
+pub mod terminal;
 pub mod udp;
 
 #[cfg(test)]

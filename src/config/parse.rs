@@ -239,6 +239,7 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         load: fields.or("load", LoadSource::Services, word(values::LOAD)),
         load_script: fields.or("load_script", None, values::or_none(values::command)),
         damping: fields.or("damping", ms(300_000), duration_or_zero(SECOND, DAY)),
+        log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
         notify: fields.or("notify", None, values::or_none(values::command)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,

@@ -77,6 +77,7 @@ impl Kind {
                 "load",
                 "load_script",
                 "damping",
+                "log_level",
                 "notify",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],

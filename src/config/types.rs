@@ -68,6 +68,8 @@ pub struct Cluster {
     pub load_script: Option<String>,
     /// Half-life of what is held against a node that comes and goes; default 5 min; 0 = nothing is.
     pub damping: Duration,
+    /// How much goes into the log; default info.
+    pub log_level: LogLevel,
     /// Run for every event; default none.
     pub notify: Option<String>,
 }
@@ -85,6 +87,19 @@ pub enum LoadSource {
     Connections,
     /// The number that `load_script` prints: 1 is a full machine.
     Script,
+}
+
+/// `log_level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs somebody now.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And each event.
+    Info,
+    /// And what helps to find a mistake in Diehard.
+    Debug,
 }
 
 /// `probe_interval`

@@ -32,6 +32,12 @@ pub(super) const LOAD: Words<LoadSource> = &[
     ("connections", LoadSource::Connections),
     ("script", LoadSource::Script),
 ];
+pub(super) const LOG_LEVEL: Words<LogLevel> = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+];
 pub(super) const YES_NO: Words<bool> = &[("yes", true), ("no", false)];
 pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("http", CheckKind::Http),

@@ -2,6 +2,7 @@
 //! act on them, and a test compares them with the man pages.
 
 use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where the daemon's socket is unless told otherwise.
@@ -81,6 +82,9 @@ pub enum Command {
         /// Show at most so many, the newest
         #[arg(long = "limit", value_name = "COUNT")]
         limit: Option<usize>,
+        /// Only what happened on the answering node
+        #[arg(long = "here")]
+        here: bool,
     },
     /// Move a service to a node, without losing a request
     Move {
@@ -121,17 +125,31 @@ pub enum Command {
     Freeze,
     /// Allow automatic moves again
     Thaw,
-    /// Check or show a configuration file
+    /// Check, show, compare and distribute configurations
     Config {
         /// What to do with it
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Make the cluster's key
+    /// Show the cluster in this terminal, as it changes; q quits
+    Top,
+    /// Show the cluster in a browser, as it changes, and to Prometheus
+    Monitor {
+        /// How
+        #[command(flatten)]
+        options: MonitorOptions,
+    },
+    /// Make or change the cluster's key
     Key {
         /// What to do
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Print a script that completes commands, options and arguments in a shell
+    Completions {
+        /// For which shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
     },
     /// Run the protocol on virtual time, with faults, and judge its promises
     Simulate {
@@ -139,6 +157,15 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+}
+
+/// A shell that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "they are names")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Whether a command returns when it was accepted or when it is done.
@@ -150,6 +177,26 @@ pub struct Wait {
     /// How long --wait waits
     #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 60, requires = "wait")]
     pub timeout_s: u32,
+}
+
+/// `diehard monitor`
+#[derive(Debug, Clone, clap::Args)]
+pub struct MonitorOptions {
+    /// Where browsers and Prometheus find it
+    #[arg(long = "listen", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8694")]
+    pub listen: SocketAddr,
+    /// A name by which browsers may ask for it, beside localhost and plain addresses (repeatable)
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// The user that it becomes if root starts it
+    #[arg(long = "user", value_name = "USER", default_value = "nobody")]
+    pub user: String,
+    /// Let whoever has the token move services, freeze, and set nodes on standby
+    #[arg(long = "allow-actions")]
+    pub allow_actions: bool,
+    /// Holds the token, readable by its owner alone [default: a new one is made and printed]
+    #[arg(long = "token-file", value_name = "FILE", requires = "allow_actions")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// `diehard config …`
@@ -167,6 +214,34 @@ pub enum ConfigCommand {
         #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
         file: PathBuf,
     },
+    /// Give a configuration to all nodes: all of them take it, or none does
+    Push {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+        /// Go back to the one before after this time, unless `config confirm` comes: 60s, 5m
+        #[arg(long = "confirm", value_name = "TIME")]
+        confirm: Option<String>,
+    },
+    /// Keep what was pushed with --confirm
+    Confirm,
+    /// Give an older version to all nodes
+    Rollback {
+        /// Which [default: the one before]
+        #[arg(value_name = "VERSION")]
+        version: Option<String>,
+        /// As of push
+        #[arg(long = "confirm", value_name = "TIME")]
+        confirm: Option<String>,
+    },
+    /// Show the last ten versions that this node has had
+    History,
+    /// Show how the configuration in force here differs from another
+    Diff {
+        /// A node or a version [default: this node's file as it stands]
+        #[arg(value_name = "NODE|VERSION")]
+        of: Option<String>,
+    },
 }
 
 /// `diehard key …`
@@ -178,6 +253,8 @@ pub enum KeyCommand {
         #[arg(value_name = "FILE", default_value = DEFAULT_KEY)]
         file: PathBuf,
     },
+    /// Give a new key to all nodes, without any of them being misunderstood meanwhile
+    Rotate,
 }
 
 #[cfg(test)]

@@ -12,13 +12,17 @@ use super::protocol::Question;
 use super::status::Status;
 use super::table::{self, Look};
 use super::why::{Why, why_text};
+use crate::os::terminal;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+mod completions;
 mod configuration;
 mod nearest;
 mod since;
+mod story;
+mod versions;
 mod wait;
 use since::Since;
 
@@ -44,9 +48,10 @@ fn wants_colour() -> bool {
     io::stdout().is_terminal() && !dumb && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Shells export it only on wish; 100 columns suit terminals, logs and mails alike.
+/// What the environment says goes before what the terminal says; 80 columns suit logs and mails.
 fn columns() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100).max(40)
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    told.or_else(terminal::columns).unwrap_or(80).clamp(40, 200)
 }
 
 /// Does what `arguments` say; the answer goes to `out`, reasons and warnings to `error`. Returns the exit code.
@@ -105,7 +110,9 @@ impl Session<'_> {
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
             Command::Why { service } => self.why(service),
             Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
-            Command::Events { follow, since, limit } => self.events(*follow, since.as_deref(), *limit),
+            Command::Events { follow, since, limit, here } => {
+                self.events(*follow, since.as_deref(), *limit, *here)
+            }
             Command::Move { service, node, wait } => self.move_service(service, node, *wait),
             Command::Failback { service, wait } => self.failback(service, *wait),
             Command::Standby { node, wait } => self.standby(node, *wait),
@@ -114,19 +121,55 @@ impl Session<'_> {
                 self.order(&Question::Freeze, "frozen: no automatic moves except from the dead")
             }
             Command::Thaw => self.order(&Question::Thaw, "thawed: automatic moves go on"),
-            Command::Config { command: ConfigCommand::Check { file } } => {
-                configuration::check(file, self.arguments.json, self.out, self.error)
-            }
-            Command::Config { command: ConfigCommand::Show { file } } => {
-                configuration::show(file, self.arguments.json, self.out, self.error)
+            Command::Config { command } => self.versions(command),
+            Command::Key { command: KeyCommand::Rotate } => {
+                let value = versions::asked(&mut self.connect()?, &Question::KeyRotate)?;
+                self.say(&value, &versions::rotated_text(&value))
             }
             Command::Key { command: KeyCommand::New { file } } => {
                 key::write_new(file).map_err(refused)?;
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
+            Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
+            Command::Monitor { .. } | Command::Top => {
+                Err(End::Usage("the monitor is run by the diehard program".into()))
+            }
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
+    }
+
+    /// What is asked of the daemon about configurations.
+    fn versions(&mut self, command: &ConfigCommand) -> Result<(), End> {
+        let question = match command {
+            ConfigCommand::Push { file, confirm } => versions::push_question(file, confirm.as_deref())?,
+            ConfigCommand::Confirm => Question::ConfigConfirm,
+            ConfigCommand::Rollback { version, confirm } => Question::ConfigRollback {
+                version: version.clone(),
+                confirm_s: versions::confirm_s(confirm.as_deref())?,
+            },
+            ConfigCommand::History => Question::ConfigHistory,
+            ConfigCommand::Diff { of } => Question::ConfigDiff { of: of.clone() },
+            ConfigCommand::Check { file } => {
+                return configuration::check(file, self.arguments.json, self.out, self.error);
+            }
+            ConfigCommand::Show { file } => {
+                return configuration::show(file, self.arguments.json, self.out, self.error);
+            }
+        };
+        for warning in versions::warnings(&question) {
+            // Where the standard error is closed, the answer has to do.
+            let _ = writeln!(self.error, "warning: {warning}");
+        }
+        let value = versions::asked(&mut self.connect()?, &question)?;
+        let text = match (self.arguments.json, &question) {
+            (true, _) => json_text(&value),
+            (false, Question::ConfigHistory) => versions::history_text(&value),
+            (false, Question::ConfigDiff { .. }) => versions::diff_text(&value, self.look),
+            (false, _) => versions::pushed_text(&value) + "\n",
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
     }
 
     fn connect(&self) -> Result<Client, End> {
@@ -166,41 +209,65 @@ impl Session<'_> {
         self.say(&serde_json::json!({"ok": true}), done)
     }
 
-    fn events(&mut self, follow: bool, since: Option<&str>, limit: Option<usize>) -> Result<(), End> {
+    fn events(
+        &mut self,
+        follow: bool,
+        since: Option<&str>,
+        limit: Option<usize>,
+        here: bool,
+    ) -> Result<(), End> {
         let since = since.map(Since::parse).transpose().map_err(End::Usage)?.unwrap_or(Since::Sequence(0));
         let wanted = limit.unwrap_or(usize::MAX);
         let mut client = self.connect()?;
-        // The daemon counts by numbers; what is said by time is chosen here, and only then limited.
-        let (number, daemon_limit) = match since {
-            Since::Sequence(number) => (Some(number), limit),
-            Since::Time(_) => (None, None),
+        let here = if here { Some(client.status()?.node) } else { None };
+        // The daemon counts by numbers, in the order in which it learnt of them; what is said by time or by
+        // node is chosen here, and only then limited.
+        let number = match since {
+            Since::Sequence(number) => Some(number),
+            Since::Time(_) => None,
         };
-        let value = client.ask(&Question::Events { follow, since: number, limit: daemon_limit })?;
-        self.print_batch(value, &since, wanted)?;
+        let value = client.ask(&Question::Events { follow, since: number, limit: None })?;
+        self.print_batch(value, &since, here.as_deref(), wanted)?;
         if !follow {
             return Ok(());
         }
         loop {
             let value = client.listen()?;
-            self.print_batch(value, &since, usize::MAX)?;
+            self.print_batch(value, &since, here.as_deref(), usize::MAX)?;
         }
     }
 
-    fn print_batch(&mut self, value: serde_json::Value, since: &Since, limit: usize) -> Result<(), End> {
+    fn print_batch(
+        &mut self,
+        value: serde_json::Value,
+        since: &Since,
+        here: Option<&str>,
+        limit: usize,
+    ) -> Result<(), End> {
         let strange =
             |error| Trouble::Unreachable(format!("the daemon's events are not understood: {error}"));
         let batch: Batch = serde_json::from_value(value).map_err(strange)?;
         if batch.missed > 0 {
             let _ = writeln!(self.error, "diehard: {} older events are forgotten", batch.missed);
         }
-        let chosen: Vec<_> = batch.events.iter().filter(|entry| since.includes(&entry.time)).collect();
-        for entry in &chosen[chosen.len().saturating_sub(limit)..] {
-            let line = match (self.arguments.json, self.look.colour) {
-                (true, _) => serde_json::to_string(entry).expect("an entry has string keys only"),
-                (false, true) => format!("\x1b[2m{}\x1b[0m  {}", entry.time, entry.text),
-                (false, false) => format!("{}  {}", entry.time, entry.text),
-            };
-            writeln!(self.out, "{line}")?;
+        let chosen = batch.events.iter().filter(|entry| since.includes(&entry.time));
+        let chosen = chosen.filter(|entry| here.is_none_or(|here| entry.node == here));
+        if self.arguments.json {
+            let mut entries: Vec<_> = chosen.collect();
+            entries.sort_by(|a, b| a.time.cmp(&b.time));
+            for entry in &entries[entries.len().saturating_sub(limit)..] {
+                let line = serde_json::to_string(entry).expect("an entry has string keys only");
+                writeln!(self.out, "{line}")?;
+            }
+            return Ok(self.out.flush()?);
+        }
+        let story = story::story(chosen);
+        for told in &story[story.len().saturating_sub(limit)..] {
+            let (time, nodes, text) = (&told.entry.time, told.nodes.join(","), &told.entry.text);
+            match self.look.colour {
+                true => writeln!(self.out, "\x1b[2m{time}\x1b[0m  \x1b[1m{nodes}\x1b[0m: {text}")?,
+                false => writeln!(self.out, "{time}  {nodes}: {text}")?,
+            }
         }
         Ok(self.out.flush()?)
     }

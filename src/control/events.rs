@@ -1,8 +1,8 @@
 //! What happened lately: a bounded, numbered list that the driver writes and connections follow.
 //!
-//! The driver calls `EventLog::push` (a short lock, no I/O under it); each following connection waits in
-//! `EventLog::wait_after`; `EventLog::close` at the daemon's end wakes them all for the last time. One listener, which
-//! must not block, hears of every entry at once (`EventLog::listen`).
+//! The driver calls `EventLog::push` (a short lock, no I/O under it), the thread `chronicle` `push_of` with
+//! what other nodes and earlier lives tell; each following connection waits in `EventLog::wait_after`;
+//! `EventLog::close` at the daemon's end wakes them all for the last time.
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,11 @@ pub const ENTRIES_MAX: usize = 4096;
 pub struct Entry {
     /// Grows by one with every entry of this daemon's life; the first is 1.
     pub sequence: u64,
-    /// RFC 3339, UTC, milliseconds: for people, nothing decides on it.
+    /// RFC 3339, UTC, milliseconds, by the answering node's clock: for people, nothing decides on it.
     pub time: String,
+    /// On which node; empty for events of a daemon that did not say so yet.
+    #[serde(default)]
+    pub node: String,
     /// One line for people.
     pub text: String,
     /// The same for programs: `event` and what belongs to it.
@@ -37,28 +40,39 @@ pub struct Batch {
     pub missed: u64,
 }
 
+/// One event as it is kept.
+#[derive(Debug, Clone)]
+struct Kept {
+    entry: Entry,
+    time: SystemTime,
+    /// It happened in this life of this node.
+    own: bool,
+}
+
 /// The list.
 pub struct EventLog {
     inner: Mutex<Inner>,
     changed: Condvar,
     capacity: usize,
-    listener: OnceLock<Listener>,
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    tap: OnceLock<Tap>,
 }
 
-/// Told of every entry, in order, by whoever pushes it.
-pub type Listener = Box<dyn Fn(&Entry) + Send + Sync>;
+/// Given every own entry, in order, by whoever pushes it.
+pub type Tap = Box<dyn Fn(&Entry) + Send + Sync>;
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Kept>,
     last: u64,
     closed: bool,
-}
-
-impl fmt::Debug for EventLog {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("EventLog").field("inner", &self.inner).finish_non_exhaustive()
-    }
+    me: String,
 }
 
 impl Default for EventLog {
@@ -70,36 +84,69 @@ impl Default for EventLog {
 impl EventLog {
     /// A list that keeps the newest `capacity` entries, at least one.
     pub fn with_capacity(capacity: usize) -> Self {
+        let (inner, changed) = (Mutex::default(), Condvar::new());
         EventLog {
-            inner: Mutex::default(),
-            changed: Condvar::new(),
+            inner,
+            changed,
             capacity: capacity.max(1),
             listener: OnceLock::new(),
+            tap: OnceLock::new(),
         }
+    }
+
+    /// Whose events `push` takes from now on.
+    pub fn name(&self, me: &str) {
+        me.clone_into(&mut self.inner.lock().me);
+    }
+
+    /// Called, without a lock, after every own event: must not block. The first one stays.
+    pub fn listen(&self, listener: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.listener.set(listener);
+    }
+
+    /// Given every own entry under the lock, so that it has them in the order of their numbers: must not block, nor
+    /// call back. The first one stays.
+    pub fn tap(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
     }
 
     /// Adds an entry and wakes who follows; forgets the oldest of a full list. Returns its number.
     pub fn push(&self, now: SystemTime, text: String, fields: Map<String, Value>) -> u64 {
-        let time = rfc3339(now);
+        let sequence = self.add(None, now, text, fields);
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
+        sequence
+    }
+
+    /// The same for what happened on another node, or in an earlier life.
+    pub fn push_of(&self, node: &str, time: SystemTime, text: String, fields: Map<String, Value>) {
+        self.add(Some(node), time, text, fields);
+    }
+
+    fn add(&self, of: Option<&str>, at: SystemTime, text: String, fields: Map<String, Value>) -> u64 {
+        let time = rfc3339(at);
         let mut inner = self.inner.lock();
         inner.last += 1;
         let sequence = inner.last;
         if inner.entries.len() == self.capacity {
             inner.entries.pop_front();
         }
-        let entry = Entry { sequence, time, text, fields };
-        if let Some(listener) = self.listener.get() {
-            // Under the lock: so it hears them in the order of their numbers.
-            listener(&entry);
+        let node = of.unwrap_or(&inner.me).to_owned();
+        let entry = Entry { sequence, time, node, text, fields };
+        if let (None, Some(tap)) = (of, self.tap.get()) {
+            tap(&entry);
         }
-        inner.entries.push_back(entry);
+        inner.entries.push_back(Kept { entry, time: at, own: of.is_none() });
         self.changed.notify_all();
         sequence
     }
 
-    /// From now on `listener` hears of every entry. It must not block. The first one stays.
-    pub fn listen(&self, listener: Listener) {
-        let _ = self.listener.set(listener);
+    /// This life's own events after the entry number `since`, with their times, and the newest number.
+    pub fn own_after(&self, since: u64) -> (Vec<(SystemTime, Entry)>, u64) {
+        let inner = self.inner.lock();
+        let newer = inner.entries.iter().filter(|kept| kept.own && kept.entry.sequence > since);
+        (newer.map(|kept| (kept.time, kept.entry.clone())).collect(), inner.last)
     }
 
     /// What came after the entry number `since` (0: everything); of more than `limit`, the newest.
@@ -128,7 +175,8 @@ impl Inner {
         let wanted = self.last.saturating_sub(since);
         let kept = self.entries.len() as u64;
         let count = usize::try_from(wanted.min(kept)).unwrap_or(usize::MAX).min(limit);
-        let events = self.entries.iter().skip(self.entries.len() - count).cloned().collect();
+        let events =
+            self.entries.iter().skip(self.entries.len() - count).map(|kept| kept.entry.clone()).collect();
         Batch { events, missed: wanted.saturating_sub(kept) }
     }
 }

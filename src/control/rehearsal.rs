@@ -48,6 +48,7 @@ impl Rehearsal {
     pub fn with(mut act: Act) -> Self {
         let directory = Directory::new("control");
         let events = Arc::new(EventLog::default());
+        events.name("web1");
         let view = Arc::new(Mutex::new(samples::view()));
         let commands = Arc::new(Mutex::new(Vec::new()));
         let (asking, asked) = bounded::<Request>(4);
@@ -80,6 +81,8 @@ impl Rehearsal {
             config: Arc::new(RwLock::new(Arc::new(samples::config()))),
             events: events.clone(),
             checks: Arc::default(),
+            keeper: Box::new(|question| Err(format!("asked: {question:?}"))),
+            traffic: Box::new(samples::traffic),
         };
         let server =
             Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");

@@ -9,6 +9,7 @@
 //!     config: config.clone(),          // Arc<RwLock<Arc<Config>>>: the driver replaces it on reload
 //!     events: events.clone(),
 //!     checks: board.clone(),
+//!     traffic: Box::new(|| …),         // the counters, without blocking
 //! })?;
 //! …
 //! server.stop();                       // removes the socket, joins every thread
@@ -25,7 +26,8 @@
 
 use super::checks::Board;
 use super::events::EventLog;
-use super::protocol;
+use super::protocol::{self, Answer, Question};
+use super::status::Traffic;
 use crate::config::Config;
 use crate::controller::View;
 use crate::wire::Command;
@@ -73,6 +75,10 @@ pub struct Desk {
     pub events: Arc<EventLog>,
     /// How the checks stand.
     pub checks: Arc<Board>,
+    /// Answers what is asked about configurations and keys; may take seconds.
+    pub keeper: Box<dyn Fn(&Question) -> Answer + Send + Sync>,
+    /// What the network threads counted, now.
+    pub traffic: Box<dyn Fn() -> Traffic + Send + Sync>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

@@ -2,6 +2,7 @@
 //! controller's view and the configuration; the daemon builds it, `diehard` prints it.
 
 use super::checks::Line;
+use super::drift;
 use super::events::rfc3339;
 use crate::config::{CheckKind, CheckScope, Config};
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod forecast;
+mod keys;
 mod notes;
 pub use forecast::{Fate, Forecast};
 
@@ -48,6 +50,28 @@ pub struct Status {
     pub lateness_ms: f64,
     /// What happens when a node dies: for each that holds something.
     pub forecast: Vec<Forecast>,
+    /// Living nodes whose configuration differs from what most have.
+    pub config_drift: Vec<String>,
+    /// While keys are being changed: nodes that do not have the new one, or do not use it yet; else null.
+    pub key_change_waits_for: Option<Vec<String>>,
+    /// What the answering node's network threads counted.
+    #[serde(default)]
+    pub traffic: Traffic,
+}
+
+/// What the answering node counted since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Datagrams thrown away, by reason; every reason is there.
+    pub rejected: BTreeMap<String, u64>,
+    /// Announcements of an address that went out (gratuitous ARP, neighbour advertisements).
+    pub announcements: u64,
+    /// Datagrams that found the driver too busy.
+    pub unheard: u64,
+    /// Datagrams and frames that waited too long, or in vain, to be sent.
+    pub unsent: u64,
+    /// Sends that the own machine refused.
+    pub send_failures: u64,
 }
 
 /// One node.
@@ -75,12 +99,17 @@ pub struct NodeStatus {
     pub links: Vec<LinkView>,
     /// 16 hexadecimal digits, the same on every node of a well-kept cluster; null: not heard yet.
     pub config_digest: Option<String>,
+    /// The version that was agreed on last, as far as the node knows; 0: none was; null: not heard yet.
+    pub config_version: Option<u64>,
     /// Its internal address.
     pub address: String,
     /// How long ago the answering node heard it; null for itself and for one never heard.
     pub heard_ms: Option<f64>,
     /// Over which of its links the answering node hears it.
     pub heard_on: Vec<String>,
+    /// How long its last acknowledgement of the answering node's HELLO took; of the right neighbour alone.
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
     /// Worst lateness of its heartbeat in the last 10 s, as it says.
     pub lateness_ms: Option<f64>,
     /// Datagrams that it threw away since its start.
@@ -150,7 +179,7 @@ pub struct CheckView {
     pub since: Option<String>,
 }
 
-/// The status, from what the controller sees and the configuration says.
+/// The status, from what the controller sees and the configuration says; `traffic` is for the server to fill in.
 pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> Status {
     let names = Names { view, config, lines };
     Status {
@@ -169,7 +198,20 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         probe_interval_ms: millis(view.probe_interval),
         lateness_ms: millis(view.lateness),
         forecast: view.ground.as_ref().map_or_else(Vec::new, |ground| forecast::forecast(ground, &names)),
+        config_drift: config_drift(view, config),
+        key_change_waits_for: keys::change_waits_for(&names),
+        traffic: Traffic::default(),
     }
+}
+
+/// Names of living nodes whose configuration differs from what most have.
+pub fn config_drift(view: &View, config: &Config) -> Vec<String> {
+    let names = Names { view, config, lines: &BTreeMap::new() };
+    let living = view.nodes.iter().filter(|node| node.state != NodeState::Down);
+    let told: Vec<(String, u64)> =
+        living.filter_map(|node| Some((names.node(node.id), node.status.as_ref()?.config_digest))).collect();
+    let told: Vec<(&str, u64)> = told.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+    drift::differing(&told).into_iter().map(str::to_owned).collect()
 }
 
 /// What people call things.
@@ -268,9 +310,11 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         capacity: configured.map(|node| node.capacity),
         links: links(node, names.config),
         config_digest: told.map(|status| format!("{:016x}", status.config_digest)),
+        config_version: told.map(|status| status.version.number),
         address: node.id.to_string(),
         heard_ms: node.heard.map(millis),
         heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),
+        round_trip_ms: node.round_trip.map(millis),
         lateness_ms: told.map(|status| f64::from(status.lateness_us) / 1000.0),
         rejected: told.map(|status| status.rejected),
         checks: match node.id == names.view.me {
@@ -354,6 +398,6 @@ pub fn hardware_address(mac: [u8; 6]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

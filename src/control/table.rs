@@ -5,6 +5,8 @@ use serde::Serialize;
 use std::fmt::Write;
 
 mod forecast;
+mod ring;
+use ring::ring_text;
 
 /// How the text may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ fn cluster_line(status: &Status, look: Look) -> String {
 }
 
 /// What nobody may overlook.
-fn alarms(status: &Status) -> Vec<String> {
+pub fn alarms(status: &Status) -> Vec<String> {
     let mut alarms = Vec::new();
     if !status.quorum {
         alarms.push(format!("NO QUORUM: {} serves nothing", status.node));
@@ -103,49 +105,23 @@ fn alarms(status: &Status) -> Vec<String> {
             alarms.push(format!("DAMPED: {} comes and goes; it gets nothing back for {left}", node.name));
         }
     }
-    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    if digests.len() > 1 {
-        alarms.push("CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf".into());
+    if let Some(nodes) = &status.key_change_waits_for {
+        let nodes = if nodes.is_empty() { "nobody".to_owned() } else { nodes.join(", ") };
+        alarms.push(format!("KEYS ARE BEING CHANGED: both are accepted; waits for {nodes}"));
+    }
+    if let [first, ..] = status.config_drift.as_slice() {
+        let (names, verb) = match status.config_drift.as_slice() {
+            [_] => (first.clone(), "has"),
+            all => (all.join(", "), "have"),
+        };
+        alarms.push(format!(
+            "CONFIGURATIONS DIFFER: {names} {verb} another than the rest; `diehard config diff {first}` shows it"
+        ));
     }
     alarms
 }
 
-/// `web1 → web2 → web3 → web1`, from right neighbour to right neighbour.
-fn ring_text(status: &Status, look: Look) -> String {
-    let members: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.incarnation.is_some()).collect();
-    let names = match members.as_slice() {
-        [] => return "ring  nobody\n".into(),
-        [alone] => vec![alone.name.as_str()],
-        [first, ..] => walk(&members, first),
-    };
-    let whole = members.len() == 1 || (names.len() == members.len() + 1 && names.first() == names.last());
-    let mut lines = vec![String::new()];
-    let mut column = 0;
-    for (index, name) in names.iter().enumerate() {
-        let arrow = if index == 0 { "" } else { " → " };
-        let width = name.chars().count() + arrow.chars().count();
-        if column > 0 && 6 + column + width > look.columns {
-            lines.push(String::new());
-            column = 0;
-        }
-        let state = members.iter().find(|node| node.name == **name).map_or("", |node| node.state.as_str());
-        let line = lines.last_mut().expect("never empty");
-        line.push_str(arrow);
-        line.push_str(&look.paint(if state == "up" { Paint::Plain } else { node_paint(state) }, name));
-        column += width;
-    }
-    let mut text = format!("ring  {}", lines.join("\n     "));
-    if members.len() == 1 {
-        text.push_str(" (alone)");
-    } else if !whole {
-        let _ = write!(text, "  {}", look.paint(Paint::Yellow, "(being rebuilt)"));
-    }
-    text.push('\n');
-    text
-}
-
+/// From right neighbour to right neighbour, the first again at the end of a whole ring.
 fn walk<'a>(members: &[&'a NodeStatus], first: &'a NodeStatus) -> Vec<&'a str> {
     let mut names = vec![first.name.as_str()];
     let mut at = first;

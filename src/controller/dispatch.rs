@@ -88,7 +88,7 @@ impl Controller {
         let from = header.from;
         match packet {
             Packet::Hello { nonce } => self.tell_on(from, header.link, Packet::HelloAck { nonce }),
-            Packet::HelloAck { .. } => {}
+            Packet::HelloAck { nonce } => self.on_hello_ack(now, from, nonce),
             Packet::Beat { number, members, .. } => self.on_beat(now, header, number, members),
             Packet::BeatAck { number, nonce, report } => {
                 self.on_beat_ack(now, header, number, nonce, report, None);
@@ -137,6 +137,8 @@ impl Controller {
             }
             Packet::Command { id, command } => self.on_asked(now, from, id, command),
             Packet::CommandAck { id, result } => self.on_answered(id, result),
+            // Not the controller's business.
+            Packet::Aside(_) => {}
             Packet::Resign { to } => self.on_resign(now, from, to),
             Packet::Leave { incarnation } => self.on_leave(now, header, incarnation),
             Packet::Forward { origin, incarnation, epoch, to, packet } => {

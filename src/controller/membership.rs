@@ -2,7 +2,7 @@
 
 use super::arbiter::Rule;
 use super::*;
-use crate::wire::{Command, Header, LinkStatus};
+use crate::wire::{Command, ConfigVersion, Header, LinkStatus};
 
 mod merge;
 mod operators;
@@ -428,6 +428,10 @@ impl Controller {
             measured: measured.is_some(),
             remarks: self.told_remarks(now),
             moves: self.told_moves(now),
+            // The world fills these in.
+            version: ConfigVersion::default(),
+            key: 0,
+            next_key: 0,
         }
     }
 }

@@ -4,7 +4,9 @@
 //! life on the external card (J1).
 
 use super::Plan;
+use super::keeping::{self, Keeping};
 use crate::config::{Config, Prefixed};
+use crate::control::protocol::Question;
 use crate::control::server::{Desk, Server};
 use crate::controller::{Controller, Identity, Record};
 use crate::os::alias::Card;
@@ -16,6 +18,7 @@ use crate::os::{clock, sched};
 use crate::threads::arp_listener::ArpListener;
 use crate::threads::broadcast_listener;
 use crate::threads::checks::{self, Checks};
+use crate::threads::chronicle::{self, Chronicle, Past};
 use crate::threads::driver::{self, Driver, Farewell, Told};
 use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
@@ -26,10 +29,12 @@ use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::notify::{self, Notify};
 use crate::threads::published::Published;
+use crate::threads::receipts::{self, Receipts};
 use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
 use crate::threads::{Urgency, start};
 use crate::vocabulary::{LinkRole, NodeId};
+use crate::wire::Keyring;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -47,6 +52,7 @@ pub(super) struct Running {
     bells: Vec<Doorbell>,
     threads: Vec<JoinHandle<()>>,
     server: Server,
+    keeping: Keeping,
     notify: (Sender<notify::Order>, JoinHandle<()>),
     device: String,
 }
@@ -57,6 +63,7 @@ struct Parts {
     sockets: Sockets,
     storage: Storage,
     record: Option<Record>,
+    past: Past,
     monitor: LinkMonitor,
     card: Card,
     device: String,
@@ -79,11 +86,16 @@ impl Running {
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
+        let prepared = keeping::prepare(plan, &published, farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
         let (events, checks) = (published.events.clone(), published.checks.clone());
-        let desk = Desk { ask, config, events, checks };
+        let front = prepared.front.clone();
+        let keeper = Box::new(move |question: &Question| front.serve(question));
+        let counted = published.clone();
+        let traffic = Box::new(move || counted.counters.traffic());
+        let desk = Desk { ask, config, events, checks, keeper, traffic };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         // Before anything happens.
@@ -93,12 +105,23 @@ impl Running {
         parts
             .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
             .map_err(text("cannot start a thread"))?;
-        Ok(Running { driver, published, left, bells, threads, server, notify, device })
+        let keeping = prepared.start(plan, &published).map_err(text("cannot start a thread"))?;
+        Ok(Running { driver, published, left, bells, threads, server, notify, keeping, device })
     }
 
     /// The configuration in force.
     pub(super) fn config(&self) -> Arc<Config> {
         self.published.config()
+    }
+
+    /// The configuration keeper.
+    pub(super) fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
+    /// These keys from now on.
+    pub(super) fn set_keys(&self, keys: Keyring) {
+        self.published.set_keys(keys);
     }
 
     /// Hands something to the driver.
@@ -113,7 +136,7 @@ impl Running {
 
     /// Ends all threads, whatever is held; no alias of ours remains.
     pub(super) fn end(self) {
-        let Running { driver, published, bells, threads, server, notify, device, .. } = self;
+        let Running { driver, published, bells, threads, server, notify, keeping, device, .. } = self;
         published.stopping.store(true, Ordering::Release);
         driver.send(Told::End);
         drop(driver);
@@ -124,6 +147,8 @@ impl Running {
             // A panic has ended the process already.
             let _ = thread.join();
         }
+        // After them: it may have to wait for another node's answer, and they have addresses to let go of.
+        keeping.end();
         // The faker has removed its aliases; this is for what it could not remove then.
         if let Err(error) = clear_leftovers(&published.config(), &device) {
             log::error!("{error}");
@@ -147,8 +172,11 @@ impl Parts {
         let directory = &plan.arguments.state_dir;
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
+        let published = Arc::new(Published::new(config.clone(), plan.keys.clone(), signs));
+        published.events.name(&node.name);
         Ok(Parts {
-            published: Arc::new(Published::new(config.clone(), signs)),
+            past: Past::read(directory, plan.me, &published),
+            published,
             sockets,
             storage,
             record,
@@ -168,26 +196,17 @@ impl Parts {
         threads: &mut Vec<JoinHandle<()>>,
         bells: &mut Vec<Doorbell>,
     ) -> std::io::Result<()> {
-        let Parts { published, sockets, storage, record, monitor, card, device, internal_device } = self;
-        let (me, key) = (plan.me, plan.key.clone());
+        let Parts { published, sockets, storage, record, past, monitor, card, device, internal_device } =
+            self;
+        let me = plan.me;
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
 
-        let (faker_orders, orders) = mailbox(faker::ORDERS)?;
-        let faker = Faker {
-            me,
-            card,
-            device: device.clone(),
-            mailbox: orders,
-            driver: driver.clone(),
-            published: published.clone(),
-        };
-        threads.push(start("faker", Urgency::Lease, move || faker.run())?);
+        let faker_orders = start_faker(me, card, &device, driver, &published, threads)?;
 
         let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
         let sender = HelloSender {
             me,
-            key: key.clone(),
             egress: sockets.egress(&device, published.config().cluster.port),
             mailbox: outgoing,
             driver: driver.clone(),
@@ -195,9 +214,11 @@ impl Parts {
         };
         threads.push(start("hello sender", Urgency::Heartbeat, move || sender.run())?);
 
-        let (service_orders, serving) = start_services(driver, &published)?;
-        let (check_orders, checking) = start_checks(me, driver, &service_orders, &published)?;
-        threads.extend([serving, checking]);
+        let (services, serving) = start_services(driver, &published)?;
+        let (checks, checking) = start_checks(me, driver, &services, &published)?;
+        let (chronicle, keeping) = start_chronicle(me, past, driver, &published)?;
+        let (receipts, asking) = start_receipts(me, &device, driver, &faker_orders, &published)?;
+        threads.extend([serving, checking, keeping, asking]);
 
         let (store, orders) = latest()?;
         let stored = driver.clone();
@@ -229,8 +250,10 @@ impl Parts {
             mailbox: told,
             sender: batches,
             faker: faker_orders,
-            services: service_orders,
-            checks: check_orders,
+            services,
+            checks,
+            chronicle,
+            receipts,
             storage: store,
             arp_bell,
             published: published.clone(),
@@ -238,16 +261,35 @@ impl Parts {
         };
         threads.push(start("controller", Urgency::Heartbeat, move || driving.run())?);
 
-        let mut ears = |sockets| -> std::io::Result<Ears> {
+        let ears = |sockets, bell| {
             let (driver, published) = (driver.clone(), published.clone());
-            Ok(Ears { me, key: key.clone(), sockets, driver, published, bell: bell()? })
+            Ears { me, sockets, driver, published, bell }
         };
-        let (unicast, broadcast) = (ears(sockets.unicast())?, ears(sockets.broadcast())?);
-        threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
-        threads
-            .push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
-        Ok(())
+        start_ears(ears(sockets.unicast(), bell()?), ears(sockets.broadcast(), bell()?), threads)
     }
+}
+
+/// The thread `faker`, and how it is told.
+fn start_faker(
+    me: NodeId,
+    card: Card,
+    device: &str,
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<Sender<faker::Order>> {
+    let (orders, mailbox) = mailbox(faker::ORDERS)?;
+    let (driver, published) = (driver.clone(), published.clone());
+    let faker = Faker { me, card, device: device.to_owned(), mailbox, driver, published };
+    threads.push(start("faker", Urgency::Lease, move || faker.run())?);
+    Ok(orders)
+}
+
+/// Last: what they hear, somebody must take.
+fn start_ears(unicast: Ears, broadcast: Ears, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
+    threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
+    threads.push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
+    Ok(())
 }
 
 /// The thread `services`, and how it is told.
@@ -273,10 +315,45 @@ fn start_notify(
 ) -> std::io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(notify::ORDERS)?;
     let missed = Arc::default();
-    published.events.listen(notify::listener(orders.clone(), Arc::clone(&missed)));
+    published.events.tap(notify::tap(orders.clone(), Arc::clone(&missed)));
     let published = published.clone();
     let notify = Notify { me, mailbox, published, missed, patience: notify::PATIENCE };
     Ok((orders, start("notify", Urgency::Ordinary, move || notify.run())?))
+}
+
+/// The thread `chronicle`, and how it is told.
+fn start_chronicle(
+    me: NodeId,
+    past: Past,
+    driver: &Sender<Told>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(chronicle::ORDERS)?;
+    let bell = orders.clone();
+    // Full: it is awake, and looks.
+    published.events.listen(Box::new(move || drop(bell.offer(chronicle::Order::Look))));
+    let chronicle = Chronicle { me, mailbox, driver: driver.clone(), published: published.clone(), past };
+    Ok((orders, start("chronicle", Urgency::Ordinary, move || chronicle.run())?))
+}
+
+/// The thread `receipts`, and how it is told.
+fn start_receipts(
+    me: NodeId,
+    device: &str,
+    driver: &Sender<Told>,
+    faker: &Sender<faker::Order>,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<receipts::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(receipts::ORDERS)?;
+    let receipts = Receipts {
+        me,
+        device: device.to_owned(),
+        mailbox,
+        driver: driver.clone(),
+        faker: faker.clone(),
+        published: published.clone(),
+    };
+    Ok((orders, start("receipts", Urgency::Ordinary, move || receipts.run())?))
 }
 
 /// The thread `checks`, and how it is told.

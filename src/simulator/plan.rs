@@ -5,8 +5,8 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::random::Random;
 use crate::config::{
-    Cluster, Config, Failback, Interface, LoadSource, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
-    Service,
+    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
+    Quorum, Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -343,6 +343,7 @@ fn cluster() -> Cluster {
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(2),
+        log_level: LogLevel::Info,
         notify: None,
     }
 }

@@ -111,6 +111,7 @@ pub fn is_story(packet: &Packet) -> bool {
         | Packet::Command { .. }
         | Packet::CommandAck { .. }
         | Packet::Resign { .. }
+        | Packet::Aside(_)
         | Packet::Leave { .. } => true,
     }
 }

@@ -11,22 +11,26 @@
 //! replaces; command ⇒ refused, which is answered as failed. Ends when it is told (`Told::End`).
 
 use super::checks;
+use super::chronicle;
 use super::faker;
 use super::hello_sender::Outgoing;
 use super::life_signs::Watched;
 use super::mailbox::{Latest, Mailbox, Received, Sender};
 use super::published::Published;
+use super::receipts;
 use super::services::{self, Job};
 use super::storage;
 use crate::config::{self, Config, Severity};
 use crate::control::event_words::{event_fields, event_text};
 use crate::control::server::Request;
 use crate::control::status::status;
-use crate::controller::{Controller, Effect, Event, Input, ServiceState, ServiceView, View};
+use crate::controller::{
+    Controller, Destination, Effect, Event, Input, Links, NodeState, ServiceState, ServiceView, View,
+};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
-use crate::wire::{Datagram, Packet, ReplayWindows, Status};
+use crate::wire::{Aside, Datagram, Packet, ReplayWindows, Status};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -34,7 +38,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod lateness;
+mod stopwatch;
 use lateness::Lateness;
+use stopwatch::Stopwatch;
 
 /// Messages that may wait: over a second of everything that a cluster of 64 nodes says to its controller.
 pub const MESSAGES: usize = 2_048;
@@ -58,6 +64,8 @@ pub enum Told {
     Happened(Box<Input>),
     /// The control socket asks.
     Asked(Request),
+    /// Another thread of this node says something beside the protocol.
+    Say(Destination, Links, Packet),
     /// A new configuration, checked.
     Reload(Arc<Config>),
     /// The whole picture into the log (USR1).
@@ -91,6 +99,10 @@ pub struct Driver {
     pub services: Sender<services::Order>,
     /// Told the end.
     pub checks: Sender<checks::Order>,
+    /// Told what other nodes say of events, and the end.
+    pub chronicle: Sender<chronicle::Order>,
+    /// Told of takeovers, of what other nodes say of them, and the end.
+    pub receipts: Sender<receipts::Order>,
     /// Records.
     pub storage: Latest<storage::Order>,
     /// Rung when the configuration changed: the ARP listener opens its sockets again.
@@ -113,6 +125,9 @@ struct Work {
     own: VecDeque<Input>,
     outgoing: Vec<Outgoing>,
     lateness: Lateness,
+    stopwatch: Stopwatch,
+    /// Who can be asked whom they see.
+    witnesses: Vec<NodeId>,
     /// p, as the controller sees it.
     probe_interval: Duration,
     next_measure: Instant,
@@ -133,6 +148,8 @@ impl Driver {
             own: VecDeque::new(),
             outgoing: Vec::new(),
             lateness: Lateness::new(now),
+            stopwatch: Stopwatch::default(),
+            witnesses: Vec::new(),
             next_measure: now + MEASURE_INTERVAL,
             driver: self,
         };
@@ -143,6 +160,8 @@ impl Driver {
         // Whose steps would be orders to services that end.
         work.driver.checks.send(checks::Order::End);
         work.driver.services.send(services::Order::End);
+        work.driver.receipts.send(receipts::Order::End);
+        work.driver.chronicle.send(chronicle::Order::End);
     }
 }
 
@@ -198,6 +217,10 @@ impl Work {
         match told {
             Told::Heard(datagram) => self.hear(*datagram),
             Told::Happened(input) => self.handle(*input),
+            Told::Say(to, links, packet) => {
+                let stamp = self.driver.controller.stamp();
+                self.outgoing.push(Outgoing { to, links, packet, stamp, taken: clock::now() });
+            }
             Told::Asked(request) => self.answer(request),
             Told::Reload(config) => self.reload(config),
             Told::Dump => self.dump(),
@@ -207,13 +230,29 @@ impl Work {
 
     fn hear(&mut self, Datagram { header, packet }: Datagram) {
         match self.replay.accept(header.from, header.incarnation, header.sequence) {
-            Ok(()) => self.handle(Input::Packet { header, packet }),
+            Ok(()) => match packet {
+                Packet::Aside(aside) => self.pass_on(header.from, aside),
+                packet => self.handle(Input::Packet { header, packet }),
+            },
             Err(stale) => self.driver.published.counters.reject(stale.into()),
         }
     }
 
+    /// Beside the protocol. Full: it is said again.
+    fn pass_on(&self, from: NodeId, aside: Aside) {
+        let _ = match aside {
+            Aside::Events { .. } | Aside::More { .. } => {
+                self.driver.chronicle.offer(chronicle::Order::Heard(from, aside)).is_ok()
+            }
+            Aside::WhoHas { .. } | Aside::Sees { .. } => {
+                self.driver.receipts.offer(receipts::Order::Heard(from, aside)).is_ok()
+            }
+        };
+    }
+
     fn handle(&mut self, input: Input) {
         let now = clock::now();
+        self.stopwatch.sees(now, self.overdue(), &input);
         self.driver.controller.handle(now, input);
         self.take_effects(now);
     }
@@ -259,7 +298,7 @@ impl Work {
                     let _ = asker.try_send(result);
                 }
             }
-            Effect::Event(event) => self.tell(&event),
+            Effect::Event(event) => self.tell(now, &event),
             Effect::Reborn(incarnation) => {
                 driver.storage.change(|order| order.incarnation = Some(incarnation));
             }
@@ -288,7 +327,20 @@ impl Work {
         }
     }
 
-    fn tell(&self, event: &Event) {
+    /// D2: T + g.
+    fn overdue(&self) -> Duration {
+        self.config.cluster.hello_interval + self.probe_interval * 8 / 5
+    }
+
+    fn tell(&mut self, now: Instant, event: &Event) {
+        self.stopwatch.happened(now, self.overdue(), event);
+        if let &Event::Taken { service, from } = event {
+            let steps = self.stopwatch.steps(now, from);
+            let witnesses = self.witnesses.iter().copied().filter(|&node| Some(node) != from);
+            let order = receipts::Order::Taken { service, steps, witnesses: witnesses.collect(), at: now };
+            // Full: a takeover without a receipt.
+            let _ = self.driver.receipts.offer(order);
+        }
         let text = event_text(event, &self.config);
         let fields = event_fields(event, &self.config);
         match config::severity(fields.get("event").and_then(Value::as_str).unwrap_or_default()) {
@@ -324,13 +376,19 @@ impl Work {
         };
         let moving: Vec<ServiceId> = view.services.iter().filter(moves).map(|service| service.id).collect();
         *self.driver.published.moving.lock() = moving.into();
+        self.witnesses = witnesses(&view);
+        *self.driver.published.view.lock() = Some(Arc::new(self.completed(view)));
         if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
             self.handle(Input::Lateness(worst));
         }
     }
 
     fn view(&self) -> View {
-        let mut view = self.driver.controller.view(clock::now());
+        self.completed(self.driver.controller.view(clock::now()))
+    }
+
+    /// With this node's own STATUS.
+    fn completed(&self, mut view: View) -> View {
         let me = self.driver.me;
         if let Some(own) = view.nodes.iter_mut().find(|node| node.id == me) {
             complete(own.status.get_or_insert_default(), &self.driver, &self.config, self.digest);
@@ -376,6 +434,22 @@ impl Work {
     }
 }
 
+/// Both neighbours and the controller, as far as they live.
+fn witnesses(view: &View) -> Vec<NodeId> {
+    let own = view.nodes.iter().find(|node| node.id == view.me);
+    let near = own.into_iter().flat_map(|own| [own.left, own.right]).chain([view.controller]).flatten();
+    let lives = |id: &NodeId| {
+        let found = view.nodes.iter().find(|node| node.id == *id);
+        found
+            .is_some_and(|node| matches!(node.state, NodeState::Up | NodeState::Standby | NodeState::Leaving))
+    };
+    let mut ids: Vec<NodeId> = near.filter(|&id| id != view.me).filter(lives).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.truncate(receipts::WITNESSES);
+    ids
+}
+
 /// What the controller cannot know of its own node.
 fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) {
     if let Some(node) = config.node(driver.me) {
@@ -383,4 +457,6 @@ fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) 
     }
     status.config_digest = digest;
     status.rejected = driver.published.counters.rejected();
+    let told = *driver.published.told.lock();
+    (status.version, status.key, status.next_key) = (told.version, told.key, told.next_key);
 }

@@ -4,6 +4,7 @@
 //! Whoever logs puts a line into a bounded channel; a full one drops it and counts. Ends with
 //! `LogWriter::stop`, after what was put in before.
 
+use crate::config::{Config, LogLevel};
 use crate::control::events::rfc3339;
 use crate::os::syslog::Syslog;
 use crate::os::{clock, sched};
@@ -57,13 +58,19 @@ impl LogWriter {
                 drain(&waiting, &dropped, |line| syslog.send(line.trim_ascii_end()));
             }
         })?;
-        Builder::new()
-            .filter_level(level)
+        let mut builder = Builder::new();
+        match environment() {
+            Some(filters) => builder.parse_filters(&filters),
+            // What counts is `log`'s own bound, which can be changed.
+            None => builder.filter_level(LevelFilter::Trace),
+        };
+        builder
             .write_style(WriteStyle::Never)
             .target(Target::Pipe(Box::new(pipe)))
             .format(move |out, record| out.write_all(&line(sink, record.level(), &record.args().to_string())))
             .try_init()
             .map_err(io::Error::other)?;
+        set_level(level);
         sched::abort_on_panic(match sink {
             Sink::StandardError => |_| {},
             // The log thread may be the one that panicked.
@@ -80,6 +87,29 @@ impl LogWriter {
         // The empty line is the end: no record has one.
         let _ = self.lines.send(Vec::new());
         let _ = self.thread.join();
+    }
+}
+
+/// The configuration's level from now on, unless `RUST_LOG` says another.
+pub fn set_level(level: LevelFilter) {
+    if environment().is_none() {
+        log::set_max_level(level);
+    }
+}
+
+/// An environment does not change under a running process: it goes before the configuration for good.
+fn environment() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|filters| !filters.trim().is_empty())
+}
+
+/// The level that the configuration and the command line ask for.
+pub fn level(config: &Config, verbose: bool) -> LevelFilter {
+    match config.cluster.log_level {
+        _ if verbose => LevelFilter::Debug,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
     }
 }
 

@@ -79,8 +79,8 @@ struct Work {
     leaving: Vec<Target>,
 }
 
-/// The event log's listener: never waits.
-pub fn listener(orders: Sender<Order>, missed: Arc<AtomicU64>) -> crate::control::events::Listener {
+/// What the event log gives every own entry: never waits.
+pub fn tap(orders: Sender<Order>, missed: Arc<AtomicU64>) -> crate::control::events::Tap {
     Box::new(move |entry| {
         if orders.offer(Order::Happened(Box::new(entry.clone()))).is_err() {
             missed.fetch_add(1, Ordering::Relaxed);

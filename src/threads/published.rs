@@ -6,9 +6,12 @@ use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
-use crate::vocabulary::{Instant, ServiceId};
-use crate::wire::Reject;
+use crate::control::status::Traffic;
+use crate::controller::View;
+use crate::vocabulary::{Instant, NodeId, ServiceId};
+use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -31,14 +34,37 @@ pub struct Published {
     pub busy: Mutex<Arc<[ServiceId]>>,
     /// Services of this node that are on their way to another one; written by the driver, every second.
     pub moving: Mutex<Arc<[ServiceId]>>,
+    /// The controller's picture of every second; written by the driver, read by the configuration keeper.
+    pub view: Mutex<Option<Arc<View>>>,
+    /// What STATUS says of the configuration's version and the keys; written by the configuration keeper.
+    pub told: Mutex<Told>,
+    /// The cluster's keys in force; written on reload, read by sender, receivers and keeper.
+    pub keys: RwLock<Arc<Keyring>>,
+    /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
+    pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
 
+/// What a node tells of its configuration and its keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told {
+    /// The version that was agreed on last.
+    pub version: ConfigVersion,
+    /// Fingerprint of the key that seals.
+    pub key: u64,
+    /// Of the one accepted beside it; 0: none.
+    pub next_key: u64,
+}
+
 impl Published {
     /// At the start: no lease.
-    pub fn new(config: Arc<Config>, signs: LifeSigns) -> Self {
+    pub fn new(config: Arc<Config>, keys: Keyring, signs: LifeSigns) -> Self {
+        let (key, next_key) = keys.fingerprints();
         Published {
+            view: Mutex::default(),
+            told: Mutex::new(Told { version: ConfigVersion::default(), key, next_key }),
+            keys: RwLock::new(Arc::new(keys)),
             config: Arc::new(RwLock::new(config)),
             lease: Lease::default(),
             counters: Counters::default(),
@@ -47,6 +73,7 @@ impl Published {
             checks: Arc::default(),
             busy: Mutex::default(),
             moving: Mutex::default(),
+            clocks: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -54,6 +81,19 @@ impl Published {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.read().clone()
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> Arc<Keyring> {
+        self.keys.read().clone()
+    }
+
+    /// These keys from now on.
+    pub fn set_keys(&self, keys: Keyring) {
+        let (key, next_key) = keys.fingerprints();
+        *self.keys.write() = Arc::new(keys);
+        let mut told = self.told.lock();
+        (told.key, told.next_key) = (key, next_key);
     }
 
     /// Is the daemon ending?
@@ -179,6 +219,8 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// Sends that failed for a local reason.
     pub failed: AtomicU64,
+    /// Announcements of an address that went out.
+    pub announced: AtomicU64,
 }
 
 impl Counters {
@@ -195,6 +237,19 @@ impl Counters {
     /// Rejected for whatever reason.
     pub fn rejected(&self) -> u64 {
         self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All of them, for `diehard status --json`.
+    pub fn traffic(&self) -> Traffic {
+        let rejected =
+            Reject::ALL.iter().map(|&reject| (reject.name().to_owned(), self.rejected_for(reject)));
+        Traffic {
+            rejected: rejected.collect(),
+            announcements: self.announced.load(Ordering::Relaxed),
+            unheard: self.unheard.load(Ordering::Relaxed),
+            unsent: self.unsent.load(Ordering::Relaxed),
+            send_failures: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Those that are not zero, for the log: `seal 12, replayed 1, unsent 3`.

@@ -37,7 +37,7 @@
 //!                   option<heard µs 4>, option<term 16>,  25 FORWARD      origin 4, incarnation 8, epoch 24,
 //!                   option<committed 1, State>                           to 4, type 1, content: no FORWARD
 //!  11 IP_CHECK      nonce 8, option<Boot>               26 RESIGN       to 4
-//!  12 IP_CHECK_ACK  nonce 8, option<controller 4>
+//!  12 IP_CHECK_ACK  nonce 8, option<controller 4>       27 ASIDE        Aside (`wire/aside.rs`)
 //!  13 FAIL_DOWN     node 4, incarnation 8
 //! ```
 //!
@@ -45,6 +45,7 @@
 //! encoding, and a decoder that meets any other refuses the datagram whole: nothing is guessed, nothing
 //! skipped. A new packet type takes the next number; a change to an old one takes a new version.
 
+mod aside;
 mod cursor;
 mod standing;
 #[cfg(test)]
@@ -133,6 +134,7 @@ mod kind {
     pub const LEAVE: u8 = 24;
     pub const FORWARD: u8 = 25;
     pub const RESIGN: u8 = 26;
+    pub const ASIDE: u8 = 27;
 }
 
 /// Write a datagram into `out`, whose old content goes.
@@ -232,6 +234,7 @@ fn kind_of(packet: &Packet) -> u8 {
         Packet::Leave { .. } => kind::LEAVE,
         Packet::Resign { .. } => kind::RESIGN,
         Packet::Forward { .. } => kind::FORWARD,
+        Packet::Aside(_) => kind::ASIDE,
     }
 }
 
@@ -281,6 +284,7 @@ fn put_content(packet: &Packet, out: &mut Vec<u8>) {
         }
         Packet::Leave { incarnation } => incarnation.put(out),
         Packet::Resign { to } => to.put(out),
+        Packet::Aside(aside) => aside.put(out),
         Packet::Forward { origin, incarnation, epoch, to, packet } => {
             (*origin, *incarnation).put(out);
             (*epoch, *to).put(out);
@@ -338,6 +342,7 @@ fn take_content(kind: u8, from: &mut Cursor, depth: Depth) -> Result<Packet, Dec
         },
         kind::LEAVE => Packet::Leave { incarnation: from.take()? },
         kind::RESIGN => Packet::Resign { to: from.take()? },
+        kind::ASIDE => Packet::Aside(from.take()?),
         kind::FORWARD if depth == Depth::Forwarded => return Err(DecodeError::Nested),
         kind::FORWARD => take_forward(from)?,
         _ => return Err(DecodeError::Type),

@@ -1,5 +1,6 @@
 //! The packets, as values. Their bytes are in `codec`, their authentication in `seal`.
 
+use super::aside::Aside;
 use super::standing::{Moved, Remark};
 use super::state::State;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
@@ -212,6 +213,8 @@ pub enum Packet {
         /// What: never a FORWARD.
         packet: Box<Packet>,
     },
+    /// Beside the protocol: events and receipts. The driver passes it by the controller.
+    Aside(Aside),
 }
 
 /// What a member really does, in every BEAT_ACK: heals lost hints within one T.
@@ -279,6 +282,21 @@ pub struct Status {
     pub remarks: Vec<Remark>,
     /// Of the controller: its newest moves, the newest last.
     pub moves: Vec<Moved>,
+    /// The version of the configuration that the cluster gave it last.
+    pub version: ConfigVersion,
+    /// Fingerprint of the key with which it seals; 0: not told.
+    pub key: u64,
+    /// Fingerprint of the key that it accepts beside that one while keys are changed; 0: none.
+    pub next_key: u64,
+}
+
+/// A configuration that was agreed on: the greater one wins. 0 is «none was ever agreed on».
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ConfigVersion {
+    /// Grows by one with each.
+    pub number: u64,
+    /// Of the effective configuration: tells two apart that two parts of a cluster gave one number.
+    pub digest: u64,
 }
 
 /// Somebody outside the cluster who has a service's address.

@@ -119,6 +119,9 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
             cause: Cause::HolderDown,
             ago_ms: 60_000,
         }],
+        version: ConfigVersion { number: 12, digest: 0xd19e57 },
+        key: 0x5ea1,
+        next_key: 0,
     };
     let suspect = node(3);
     let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
@@ -157,6 +160,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         ("command-ack", Packet::CommandAck { id: 77, result: Err("web2 is on standby".into()) }),
         ("leave", Packet::Leave { incarnation }),
         ("resign", Packet::Resign { to: suspect }),
+        ("aside", Packet::Aside(aside())),
         (
             "forward",
             Packet::Forward {
@@ -281,13 +285,16 @@ fn any_status() -> impl Strategy<Value = Status> {
         .prop_map(|(service, mac, served)| Stranger { service, mac, served });
     let lists =
         (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12), vec(any_remark(), 0..=9), vec(any_moved(), 0..=9));
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 2], bool)>(), lists).prop_map(
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 6], bool)>(), lists).prop_map(
         |(
             name,
             [load_permille, lateness_us],
-            ([config_digest, rejected], measured),
+            ([config_digest, rejected, number, digest, key, next_key], measured),
             (links, strangers, remarks, moves),
         )| Status {
+            version: ConfigVersion { number, digest },
+            key,
+            next_key,
             name,
             load_permille,
             config_digest,
@@ -332,6 +339,42 @@ fn any_moved() -> impl Strategy<Value = Moved> {
             ago_ms,
         },
     )
+}
+
+fn aside() -> Aside {
+    let happening = |number| Happening {
+        number,
+        time_us: 1_790_000_000_000_000 + number,
+        text: "www1 is served here now".into(),
+        fields: r#"{"event":"taken","service":"www1"}"#.into(),
+    };
+    let events = vec![happening(5), happening(7)];
+    Aside::Events { log: 0x0dd, now_us: 1_790_000_000_500_000, after: 4, newest: 9, events }
+}
+
+fn any_aside() -> impl Strategy<Value = Aside> {
+    let text = "[ -~]{0,40}";
+    let happening = (any::<u64>(), text, text).prop_map(|(time_us, text, fields)| Happening {
+        number: 0,
+        time_us,
+        text,
+        fields,
+    });
+    let events = (any::<[u64; 2]>(), 0..u64::MAX / 2, 0..9_u64, vec(happening, 0..=MAX_ASIDE)).prop_map(
+        |([log, now_us], after, more, mut events)| {
+            for (event, number) in events.iter_mut().zip(after + 1..) {
+                event.number = number;
+            }
+            Aside::Events { log, now_us, after, newest: after + events.len() as u64 + more, events }
+        },
+    );
+    let sighting = (any::<u32>(), option::of(any::<[u8; 6]>()), option::of(any::<[u8; 6]>()))
+        .prop_map(|(address, answers, cached)| Sighting { address: address.into(), answers, cached });
+    let sees = (any_service(), any::<u64>(), vec(sighting, 0..=MAX_ASIDE))
+        .prop_map(|(service, nonce, sightings)| Aside::Sees { service, nonce, sightings });
+    let who_has = (any_service(), any::<u64>()).prop_map(|(service, nonce)| Aside::WhoHas { service, nonce });
+    let more = any::<[u64; 2]>().prop_map(|[log, after]| Aside::More { log, after });
+    prop_oneof![events, sees, who_has, more]
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -411,6 +454,7 @@ fn any_plain_packet() -> impl Strategy<Value = Packet> {
             .prop_map(|(id, result)| Packet::CommandAck { id, result }),
         any_incarnation().prop_map(|incarnation| Packet::Leave { incarnation }),
         any_node().prop_map(|to| Packet::Resign { to }),
+        any_aside().prop_map(Packet::Aside),
     ]
 }
 

@@ -137,7 +137,7 @@ fn watch(stage: &Stage, trouble: Trouble, length: Duration) -> Outcome<Seen> {
 fn read_events(stage: &Stage, last: &[u64], seen: &mut Seen) -> Outcome<Vec<u64>> {
     let mut newest = last.to_vec();
     for (index, node) in stage.world.nodes.iter().enumerate() {
-        let told = stage.world.diehard(index, &["--json", "events"])?;
+        let told = stage.world.diehard(index, &["--json", "events", "--here"])?;
         for line in told.lines() {
             let entry: Value =
                 serde_json::from_str(line).map_err(|error| format!("events: {error}: {line}"))?;

@@ -14,7 +14,7 @@ const DAY: i128 = 86_400_000;
 /// The daemons' events have whole milliseconds, cut off: it can be up to one too long.
 pub fn to_answer(stage: &Stage, answer: Instant) -> Outcome<Option<Duration>> {
     let controller = checks::controller(&stage.world)?;
-    let told = stage.world.diehard(controller, &["--json", "events", "--limit", "200"])?;
+    let told = stage.world.diehard(controller, &["--json", "events", "--here", "--limit", "200"])?;
     let answered = time_of_day(SystemTime::now() - answer.elapsed());
     let mut shortest: Option<i128> = None;
     for line in told.lines() {

@@ -19,6 +19,9 @@ impl World {
             fs::create_dir_all(&disk).map_err(|error| format!("{}: {error}", disk.display()))?;
             let here = directory.display().to_string();
             write(&directory.join("nginx.conf"), &nginx(&self.nodes[index].name))?;
+            let key = directory.join("key");
+            write(&key, &format!("{}\n", "5a".repeat(32)))?;
+            set_mode(&key, 0o600)?;
             if self.plan.scripts == Scripts::Agents {
                 agents::write_files(&self.nodes[index], &directory)?;
             }
@@ -38,9 +41,7 @@ impl World {
         }
         write(&self.directory.join("service"), &self.service_script())?;
         set_mode(&self.directory.join("service"), 0o755)?;
-        let key = self.directory.join("key");
-        write(&key, &format!("{}\n", "5a".repeat(32)))?;
-        set_mode(&key, 0o600)
+        Ok(())
     }
 
     /// The command line of the daemon of server `index`.
@@ -76,8 +77,8 @@ impl World {
     /// The configuration of the cluster: the same on every server.
     pub fn diehard_conf(&self) -> String {
         let mut text = format!(
-            "[cluster]\nname = lab\nkey_file = {}\nhello_interval = {}ms\n",
-            self.directory.join("key").display(),
+            // The daemon stands in its server's own directory: one file for all servers, a key file each.
+            "[cluster]\nname = lab\nkey_file = /proc/self/cwd/key\nhello_interval = {}ms\n",
             self.plan.interval.as_millis()
         );
         let mut add = |line: String| text.push_str(&line);

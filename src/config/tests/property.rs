@@ -71,7 +71,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true, load, load_script, damping, notify,
+            on_conflict, force_interval, allow_reboot: true, load, load_script, damping, notify, log_level: LogLevel::Warn,
         }
     }
 }

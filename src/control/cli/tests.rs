@@ -181,7 +181,7 @@ fn events_are_shown_chosen_and_limited() {
         rehearsal.events.push(UNIX_EPOCH + Duration::from_secs(second), format!("event {second}"), fields);
     }
     let show = |words: &[&str]| done(run_with(&rehearsal.socket(), words));
-    let line = |second: u64| format!("1970-01-01T00:00:0{second}.000Z  event {second}\n");
+    let line = |second: u64| format!("1970-01-01T00:00:0{second}.000Z  web1: event {second}\n");
     assert_eq!(show(&["events"]), line(1) + &line(2) + &line(3));
     assert_eq!(show(&["events", "--since", "2"]), line(3));
     assert_eq!(show(&["events", "--limit", "1"]), line(3));
@@ -191,6 +191,10 @@ fn events_are_shown_chosen_and_limited() {
     let json = show(&["--json", "events", "--since", "2"]);
     let entry: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&entry["sequence"], &entry["fields"]["event"]), (&3.into(), &"reloaded".into()));
+    rehearsal.events.push_of("web3", UNIX_EPOCH, "elsewhere, and before".into(), serde_json::Map::new());
+    let first = "1970-01-01T00:00:00.000Z  web3: elsewhere, and before\n".to_owned();
+    assert_eq!(show(&["events"]), first + &line(1) + &line(2) + &line(3));
+    assert_eq!(show(&["events", "--here"]), line(1) + &line(2) + &line(3));
     let wrong = run_with(&rehearsal.socket(), &["events", "--since", "yesterday"]);
     assert_eq!((wrong.0, wrong.1.as_str()), (USAGE, ""));
     assert!(wrong.2.starts_with("diehard: --since yesterday: expected an event's number"), "{}", wrong.2);
@@ -217,7 +221,7 @@ fn a_follower_sees_what_happens_until_the_daemon_ends() {
     let socket = rehearsal.socket();
     rehearsal.stop();
     let (code, out, error) = follower.join().unwrap();
-    assert_eq!((code, out.as_str()), (UNREACHABLE, "1970-01-01T00:00:00.000Z  something\n"));
+    assert_eq!((code, out.as_str()), (UNREACHABLE, "1970-01-01T00:00:00.000Z  web1: something\n"));
     let lost = "it closed the connection (is it stopping?)";
     assert_eq!(error, format!("diehard: lost the daemon at {}: {lost}\n", socket.display()));
 }

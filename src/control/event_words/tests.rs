@@ -137,10 +137,14 @@ fn every_event_has_its_own_name_and_whole_content() {
 /// of their own, which is compared beside it.)
 #[test]
 fn every_word_in_these_modules_is_in_the_configurations_table() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = |part: &str| std::fs::read_dir(root.join(part)).expect("the sources");
     let mut words = std::collections::BTreeSet::new();
-    for entry in std::fs::read_dir(directory).expect("the sources").map(|entry| entry.expect("a file")) {
-        if entry.file_name().to_string_lossy().ends_with("_words.rs") {
+    for entry in files("src/control").chain(files("src/threads/keeper")).map(|entry| entry.expect("a file")) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with("_words.rs")
+            || (name == "events.rs" && !entry.path().starts_with(root.join("src/control")))
+        {
             let text = std::fs::read_to_string(entry.path()).expect("text");
             let after = text.split("\"event\": \"").skip(1);
             words.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));

@@ -17,6 +17,7 @@ use std::time::Duration;
 /// One connection, until the client ends it, falls silent or does not read.
 pub(super) fn converse(stream: &UnixStream, shared: &Shared) {
     let mut lines = Lines { stream, pending: Vec::new() };
+    let mut observes = false;
     loop {
         let question = match lines.next() {
             Line::Complete(line) => protocol::read_question(&line),
@@ -32,7 +33,13 @@ pub(super) fn converse(stream: &UnixStream, shared: &Shared) {
                 follow(stream, shared, since.unwrap_or(0), limit.unwrap_or(usize::MAX));
                 return;
             }
-            Ok(question) => write(stream, &answer(shared, question)),
+            Ok(question) if observes && !question.only_looks() => {
+                write(stream, &Err("this connection may only look".into()))
+            }
+            Ok(question) => {
+                observes |= question == Question::Observe;
+                write(stream, &answer(shared, question))
+            }
             Err(misunderstood) => write(stream, &Err(misunderstood.0)),
         };
         if written.is_err() {
@@ -94,15 +101,19 @@ impl Lines<'_> {
     /// longer than `REQUEST_BYTES_MAX`: a trickling client is bounded by the product of the two.
     fn next(&mut self) -> Line {
         let mut stream = self.stream;
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
+            let found = self.pending[searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = found.map(|at| searched + at) {
                 let rest = self.pending.split_off(end + 1);
                 return Line::Complete(std::mem::replace(&mut self.pending, rest));
             }
             if self.pending.len() >= REQUEST_BYTES_MAX {
                 return Line::TooLong;
             }
-            let mut chunk = [0; 1024];
+            // What was looked through is not looked through again: a configuration is a long line.
+            searched = self.pending.len();
+            let mut chunk = [0; 4096];
             match stream.read(&mut chunk) {
                 Ok(0) => return Line::End,
                 Ok(count) => self.pending.extend_from_slice(&chunk[..count]),
@@ -118,7 +129,8 @@ fn answer(shared: &Shared, question: Question) -> Answer {
     let command = match question {
         Question::Status => {
             let view = view(shared)?;
-            let status = status::status(&view, &config, &shared.desk.checks.read());
+            let mut status = status::status(&view, &config, &shared.desk.checks.read());
+            status.traffic = (shared.desk.traffic)();
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
         Question::Why { service } => return why(shared, &config, &service),
@@ -126,6 +138,7 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));
         }
+        Question::Observe => return Ok(serde_json::json!({})),
         Question::Move { service, node } => Command::Move {
             service: service_id(shared, &config, &service)?,
             to: node_id(shared, &config, &node)?,
@@ -136,6 +149,12 @@ fn answer(shared: &Shared, question: Question) -> Answer {
         }
         Question::Standby { node } => Command::Standby { node: node_id(shared, &config, &node)? },
         Question::Online { node } => Command::Online { node: node_id(shared, &config, &node)? },
+        question @ (Question::ConfigPush { .. }
+        | Question::ConfigConfirm
+        | Question::ConfigRollback { .. }
+        | Question::ConfigHistory
+        | Question::ConfigDiff { .. }
+        | Question::KeyRotate) => return (shared.desk.keeper)(&question),
         Question::Freeze => Command::Freeze,
         Question::Thaw => Command::Thaw,
     };

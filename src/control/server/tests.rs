@@ -39,7 +39,15 @@ fn ask_raw(client: &mut BufReader<UnixStream>, bytes: &[u8]) -> Option<Answer> {
 
 fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
     let config = Arc::new(RwLock::new(Arc::new(config())));
-    Desk { ask: Box::new(ask), config, events: Arc::default(), checks: Arc::default() }
+    let keeper = Box::new(|_: &Question| Err("no keeper here".to_owned()));
+    Desk {
+        ask: Box::new(ask),
+        config,
+        events: Arc::default(),
+        checks: Arc::default(),
+        keeper,
+        traffic: Box::new(Traffic::default),
+    }
 }
 
 #[test]
@@ -81,6 +89,21 @@ fn commands_reach_the_driver_with_identities() {
         Command::Thaw,
     ];
     assert_eq!(*rehearsal.commands.lock(), expected);
+}
+
+#[test]
+fn who_said_that_it_only_looks_commands_nothing_any_more() {
+    let rehearsal = Rehearsal::new();
+    let mut client = connect(&rehearsal);
+    assert_eq!(ask(&mut client, &Question::Observe), Ok(serde_json::json!({})));
+    let to = |node: &str| Question::Standby { node: node.to_owned() };
+    for question in [Question::Freeze, Question::Thaw, to("web1"), Question::Failback { service: None }] {
+        assert_eq!(ask(&mut client, &question), Err("this connection may only look".to_owned()));
+    }
+    assert_eq!(ask(&mut client, &Question::Status).unwrap()["traffic"]["rejected"]["seal"], 3);
+    assert!(rehearsal.commands.lock().is_empty());
+    let mut another = connect(&rehearsal);
+    assert!(ask(&mut another, &Question::Freeze).is_ok());
 }
 
 #[test]
@@ -161,7 +184,7 @@ fn a_line_that_is_too_long_ends_the_connection() {
     let rehearsal = Rehearsal::new();
     let mut client = connect(&rehearsal);
     let answer = ask_raw(&mut client, &[b'x'; REQUEST_BYTES_MAX]);
-    assert_eq!(answer, Some(Err("the request is longer than 4096 bytes".into())));
+    assert_eq!(answer, Some(Err("the request is longer than 655360 bytes".into())));
     assert_eq!(read(&mut client), None);
 }
 

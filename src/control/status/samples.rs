@@ -1,11 +1,12 @@
 //! A hand-made cluster for the tests of this module's siblings.
 
+use super::Traffic;
 use crate::config::*;
 use crate::control::checks::Line;
 use crate::controller::*;
 use crate::recovery::Standing;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
-use crate::wire::{Cause, LinkStatus, Member, MoveStep, Moved, Phase, Slot, State, Status};
+use crate::wire::{Cause, ConfigVersion, LinkStatus, Member, MoveStep, Moved, Phase, Slot, State, Status};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ fn cluster() -> Cluster {
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
         notify: None,
     }
 }
@@ -205,8 +207,10 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             lateness_us: 41,
             rejected: 0,
             strangers: Vec::new(),
+            version: ConfigVersion { number: 7, digest: 0x1234 },
             ..Status::default()
         }),
+        round_trip: None,
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }
 }
@@ -224,4 +228,10 @@ fn service_view(number: u8, holder: Option<NodeId>, here: bool) -> ServiceView {
         here,
         stranger: None,
     }
+}
+
+/// What a node might have counted.
+pub fn traffic() -> Traffic {
+    let rejected = [("seal".to_owned(), 3), ("replayed".to_owned(), 0)].into();
+    Traffic { rejected, announcements: 4, unheard: 0, unsent: 1, send_failures: 2 }
 }

@@ -1,8 +1,8 @@
 //! The cluster of the tests: node 0 has the highest priority, service `i` is at home on node `i`.
 
 use crate::config::{
-    Cluster, Config, Failback, Interface, LoadSource, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
-    Service,
+    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
+    Quorum, Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,6 +68,7 @@ fn cluster() -> Cluster {
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
         notify: None,
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::config;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::{Mailbox, Received, mailbox};
+use crate::wire::{Key, Keyring};
 use std::thread::JoinHandle;
 
 /// Anything here takes moments; this is for a machine that is very busy.
@@ -28,7 +29,8 @@ fn running(lines: &str) -> Running {
     let config = configured(lines);
     let me = config.nodes[0].id;
     let signs = LifeSigns::new().expect("a page");
-    let published = Arc::new(Published::new(config, signs));
+    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let published = Arc::new(Published::new(config, keys, signs));
     let (driver, told) = mailbox(64).expect("an eventfd");
     let bell = Doorbell::new().expect("an eventfd");
     let load = Load { me, driver, published: published.clone(), bell: bell.clone() };

@@ -42,7 +42,7 @@ impl Notice {
 
     /// One line, ended.
     pub fn json(&self) -> Vec<u8> {
-        let Entry { sequence, time, text, fields } = &self.entry;
+        let Entry { sequence, time, text, fields, .. } = &self.entry;
         let whole = json!({
             "cluster": self.cluster,
             "node": self.node,

@@ -3,6 +3,7 @@ use crate::control::events::EventLog;
 use crate::os::namespace;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
+use crate::wire::{Key, Keyring};
 use serde_json::{Map, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -41,9 +42,10 @@ fn lab(name: &str, sections: &str) -> Lab {
     fs::create_dir(&directory).expect("a new directory");
     let (orders, mailbox) = mailbox(ORDERS).expect("descriptors");
     let config = config(sections, &directory);
-    let published = Arc::new(Published::new(config, LifeSigns::new().expect("a page")));
+    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let published = Arc::new(Published::new(config, keys, LifeSigns::new().expect("a page")));
     let missed = Arc::new(AtomicU64::new(0));
-    published.events.listen(listener(orders.clone(), missed.clone()));
+    published.events.tap(tap(orders.clone(), missed.clone()));
     let me = published.config().nodes[0].id;
     // A failed attempt is not waited for long.
     let patience = Duration::from_millis(5);
@@ -369,7 +371,7 @@ fn who_reports_an_event_never_waits_for_a_full_mailbox() {
     let (orders, mailbox) = mailbox(2).expect("descriptors");
     let missed = Arc::new(AtomicU64::new(0));
     let events = EventLog::default();
-    events.listen(listener(orders, missed.clone()));
+    events.tap(tap(orders, missed.clone()));
     for _ in 0..5 {
         events.push(clock::wall(), "it happens".to_owned(), Map::new());
     }

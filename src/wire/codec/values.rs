@@ -13,7 +13,8 @@
 //!             leaving 1, lateness 4, option<load 4>, cut off 1
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
 //! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
-//!             list<stranger, 256>, measured 1, list<remark, 64>, list<moved, 32> (see `standing`)
+//!             list<stranger, 256>, measured 1, list<remark, 64>, list<moved, 32> (see `standing`),
+//!             version 8, its digest 8, key 8, next key 8
 //! stranger    service 4, hardware address 6, served 1
 //! link        device text<15>, role 1, up 1, hears left 1, hears right 1
 //! Command     1 move: service 4, node 4    2 failback: option<service 4>    3 standby: node 4
@@ -25,7 +26,9 @@ use super::{
     DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REMARKS, MAX_SERVICES,
 };
 use crate::vocabulary::ServiceId;
-use crate::wire::{Boot, Command, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger};
+use crate::wire::{
+    Boot, Command, ConfigVersion, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger,
+};
 use std::time::Duration;
 
 /// Below, the heartbeat would be a storm; above, nobody would call it one. The configuration is
@@ -164,6 +167,9 @@ impl Wire for Status {
         self.measured.put(out);
         put_list(&self.remarks, out);
         put_list(&self.moves, out);
+        for number in [self.version.number, self.version.digest, self.key, self.next_key] {
+            number.put(out);
+        }
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
@@ -178,6 +184,9 @@ impl Wire for Status {
             measured: from.take()?,
             remarks: from.list(MAX_REMARKS)?,
             moves: from.list(MAX_MOVES)?,
+            version: ConfigVersion { number: from.take()?, digest: from.take()? },
+            key: from.take()?,
+            next_key: from.take()?,
         })
     }
 }

@@ -124,7 +124,7 @@ fn ladder(stage: &mut Stage) -> Outcome<()> {
 
 /// What the event log says of the ladder, with times.
 fn timed_steps(stage: &Stage, node: usize) -> Outcome<String> {
-    let said = stage.world.diehard(node, &["--json", "events"])?;
+    let said = stage.world.diehard(node, &["--json", "events", "--here"])?;
     let entries = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let steps = entries.filter(|entry| entry["fields"]["event"] == "check-step").map(|entry| {
         let time = entry["time"].as_str().unwrap_or_default().get(11..23).unwrap_or_default().to_owned();

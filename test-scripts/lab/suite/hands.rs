@@ -328,7 +328,7 @@ fn stranger(stage: &Stage, commands: &str) -> Outcome<String> {
 
 /// The events of that name on that server, oldest first: their fields.
 pub fn events(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
-    let said = stage.world.diehard(index, &["--json", "events"])?;
+    let said = stage.world.diehard(index, &["--json", "events", "--here"])?;
     let entries = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     Ok(entries.map(|entry| entry["fields"].clone()).filter(|fields| fields["event"] == name).collect())
 }
