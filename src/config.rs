@@ -10,12 +10,16 @@
 //! | `values` | one value → its type, or what was expected instead |
 //! | `addresses` | the same for addresses, cards and routes |
 //! | `options` | keys that only some types of checks have: read and printed |
+//! | `agent` | what `start`, `stop` and `status` of a service name |
+//! | `notify` | who is told what; the words of all events |
 //! | `parse` | sections → drafts → `Config` |
 //! | `semantics` | what only several sections together can get wrong |
 //! | `print` | `Config` → text that parses to the same; the digest |
 //! | `error` | `Problem`, and the nearest known word |
 mod addresses;
+mod agent;
 mod error;
+mod notify;
 mod options;
 mod parse;
 mod print;
@@ -23,9 +27,11 @@ mod semantics;
 mod text;
 mod types;
 mod values;
+pub use agent::Agent;
 pub use error::Problem;
+pub use notify::{EVENTS, MAX_NOTIFY, Notify, NotifyWay, Severity, severity};
 pub use options::{CheckOptions, Redirect, Speaks};
-pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_SERVICES, Parsed, parse};
+pub use parse::{MAX_ADDRESSES, MAX_CHECKS, MAX_NODES, MAX_PARTS, MAX_SERVICES, Parsed, parse};
 pub use print::{digest, print, step};
 pub use types::*;
 pub use values::duration_of;

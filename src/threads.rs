@@ -33,6 +33,7 @@ pub mod link_monitor;
 pub mod load;
 pub mod log_writer;
 pub mod mailbox;
+pub mod notify;
 pub mod published;
 pub mod receipts;
 pub mod services;

@@ -5,6 +5,7 @@
 //! holds what could be read of a section whose rest is wrong, so that one mistake is one message.
 
 use super::addresses;
+use super::agent::Agent;
 use super::error::{Place, Problem, Report};
 use super::options::{self, CheckOptions};
 use super::semantics;
@@ -17,12 +18,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod notify;
+mod part;
+pub(super) use notify::NotifyDraft;
+pub(super) use part::PartDraft;
+
 /// Members of one cluster: its state fits one datagram and one controller serves them (protocol.md, size).
 pub const MAX_NODES: usize = 64;
 /// Services of one cluster: four for each node.
 pub const MAX_SERVICES: usize = 256;
 /// Addresses of one service: all are taken and announced in one batch.
 pub const MAX_ADDRESSES: usize = 16;
+/// Parts of one service: they are started one after the other.
+pub const MAX_PARTS: usize = 16;
 /// Checks of one cluster: four for each service.
 pub const MAX_CHECKS: usize = 1024;
 
@@ -42,7 +50,13 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
     let mut report = Report::new(file);
     let mut draft = Draft::default();
     for section in &sections(bytes, &mut report) {
-        let before = (draft.nodes.len(), draft.services.len(), draft.checks.len());
+        let before = (
+            draft.nodes.len(),
+            draft.services.len(),
+            draft.checks.len(),
+            draft.notify.len(),
+            draft.parts.len(),
+        );
         let mut fields = Fields { section, report: &mut report };
         match section.kind {
             Kind::Cluster => {
@@ -59,11 +73,15 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
             Kind::Node => draft.nodes.push(node(&mut fields)),
             Kind::Service => draft.services.push(service(&mut fields)),
             Kind::Check => draft.checks.push(check(&mut fields)),
+            Kind::Part => draft.parts.push(part::part(&mut fields)),
+            Kind::Notify => draft.notify.push(notify::notify(&mut fields)),
         }
         if section.duplicate {
             draft.nodes.truncate(before.0);
             draft.services.truncate(before.1);
             draft.checks.truncate(before.2);
+            draft.notify.truncate(before.3);
+            draft.parts.truncate(before.4);
         }
     }
     semantics::check(&draft, &mut report);
@@ -95,6 +113,8 @@ pub(super) struct Draft {
     pub nodes: Vec<NodeDraft>,
     pub services: Vec<ServiceDraft>,
     pub checks: Vec<CheckDraft>,
+    pub notify: Vec<NotifyDraft>,
+    pub parts: Vec<PartDraft>,
 }
 
 #[derive(Debug)]
@@ -118,6 +138,7 @@ pub(super) struct ServiceDraft {
     pub weight: f64,
     pub start: Option<String>,
     pub stop: Option<String>,
+    pub status: Option<String>,
     pub route: Option<Located<Ipv4Addr>>,
 }
 
@@ -221,6 +242,7 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         load_script: fields.or("load_script", None, values::or_none(values::command)),
         damping: fields.or("damping", ms(300_000), duration_or_zero(SECOND, DAY)),
         log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
+        notify: fields.or("notify", None, values::or_none(values::command)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })
@@ -246,6 +268,8 @@ fn service(fields: &mut Fields) -> ServiceDraft {
         ("all", "every service, in `diehard failback all`"),
     ];
     let several = values::list(MAX_ADDRESSES, addresses::service_address);
+    let start = fields.or("start", None, values::or_none(values::agent));
+    let whole = part::whole(start.as_deref());
     let route = fields.optional("route", values::or_none(addresses::route));
     ServiceDraft {
         name: fields.name(&taken),
@@ -253,8 +277,9 @@ fn service(fields: &mut Fields) -> ServiceDraft {
         home: fields.required("home", values::reference("the name of a [node] or `any`")),
         addresses: fields.required("address", several),
         weight: fields.or("weight", 1.0, values::weight),
-        start: fields.or("start", None, values::or_none(values::command)),
-        stop: fields.or("stop", None, values::or_none(values::command)),
+        stop: fields.or("stop", whole.clone(), values::or_none(values::agent)),
+        status: fields.or("status", whole, values::or_none(values::agent)),
+        start,
         route: route.and_then(|Located { value, place }| value.map(|value| Located { value, place })),
     }
 }
@@ -263,6 +288,10 @@ fn check(fields: &mut Fields) -> CheckDraft {
     use values::{duration, number};
     let kind = fields.required("type", values::word(values::CHECK_KIND)).map(|kind| kind.value);
     let target = match kind {
+        // Most agents have one depth alone.
+        Some(CheckKind::Service) if fields.section.entry("target").is_none() => {
+            Some(Located { value: "0".to_owned(), place: fields.section.place_of("target") })
+        }
         Some(kind) => fields.required("target", |text| values::target(kind, text)),
         None => fields.optional("target", |text| Ok(text.to_owned())),
     };
@@ -294,8 +323,13 @@ impl Draft {
         let mut services: Vec<Service> =
             self.services.into_iter().map(|draft| draft.finish(&homes)).collect::<Option<_>>()?;
         services.sort_by_key(|service| service.id);
+        for part in self.parts {
+            let (name, part) = part.finish()?;
+            services.iter_mut().find(|service| service.name == name)?.parts.push(part);
+        }
         let checks = self.checks.into_iter().map(CheckDraft::finish).collect::<Option<_>>()?;
-        Some(Config { cluster: self.cluster?, nodes, services, checks })
+        let notify = self.notify.into_iter().map(NotifyDraft::finish).collect::<Option<_>>()?;
+        Some(Config { cluster: self.cluster?, nodes, services, checks, notify })
     }
 }
 
@@ -324,6 +358,8 @@ impl ServiceDraft {
             weight: self.weight,
             start: self.start,
             stop: self.stop,
+            status: self.status,
+            parts: Vec::new(),
             route: self.route.map(|route| route.value),
         })
     }

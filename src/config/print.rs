@@ -1,6 +1,7 @@
 //! `Config` → text with every key, which parses to the same `Config`. Called by `diehardd -tv`,
 //! `diehard config show|push` and for the digest that nodes compare in HELLO and STATUS; ends with a string.
 
+use super::notify::{LEVEL, NOTIFY_WAY, Notify};
 use super::options;
 use super::types::*;
 use super::values::{self, spelled, written};
@@ -23,6 +24,9 @@ pub fn print(config: &Config) -> String {
     }
     for item in &config.checks {
         check(&mut out, item, config);
+    }
+    for item in &config.notify {
+        notify(&mut out, item, config);
     }
     out.text
 }
@@ -79,6 +83,7 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("load_script", cluster.load_script.as_deref().unwrap_or("none"));
     out.key("damping", written(cluster.damping));
     out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
+    out.key("notify", cluster.notify.as_deref().unwrap_or("none"));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {
@@ -91,7 +96,15 @@ fn service(out: &mut Printer, service: &Service, config: &Config) {
     out.key("weight", service.weight);
     out.key("start", service.start.as_deref().unwrap_or("none"));
     out.key("stop", service.stop.as_deref().unwrap_or("none"));
+    out.key("status", service.status.as_deref().unwrap_or("none"));
     out.key("route", route.as_deref().unwrap_or("none"));
+    for part in &service.parts {
+        out.section(&format!("part {}", part.name));
+        out.key("service", &service.name);
+        out.key("start", &part.start);
+        out.key("stop", part.stop.as_deref().unwrap_or("none"));
+        out.key("status", part.status.as_deref().unwrap_or("none"));
+    }
 }
 
 fn check(out: &mut Printer, check: &Check, config: &Config) {
@@ -110,6 +123,22 @@ fn check(out: &mut Printer, check: &Check, config: &Config) {
     out.key("rise", check.rise);
     out.key("policy", list(&policy));
     options::print(out, check);
+}
+
+fn notify(out: &mut Printer, notify: &Notify, config: &Config) {
+    let name = |id| config.service(id).expect("parse has found the service").name.as_str();
+    let services: Vec<&str> = notify.services.iter().map(|id| name(*id)).collect();
+    let or_all = |words: &[&str]| if words.is_empty() { "all".to_owned() } else { list(words) };
+    out.section(&format!("notify {}", notify.name));
+    out.key("type", spelled(NOTIFY_WAY, &notify.way));
+    out.key("target", &notify.target);
+    out.key("events", or_all(&notify.events));
+    out.key("services", or_all(&services));
+    out.key("level", spelled(LEVEL, &notify.level));
+    out.key("timeout", written(notify.timeout));
+    out.key("retries", notify.retries);
+    out.key("queue", notify.queue);
+    out.key("sendmail", notify.sendmail.display());
 }
 
 /// A step of a policy as the file has it.

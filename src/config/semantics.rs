@@ -3,7 +3,10 @@
 //! be read; parts that could not are left out, because they have had their message.
 
 use super::error::{Place, Report, did_you_mean, quoted};
-use super::parse::{Draft, Located, MAX_CHECKS, MAX_NODES, MAX_SERVICES, ServiceDraft};
+use super::notify::MAX_NOTIFY;
+use super::parse::{
+    CheckDraft, Draft, Located, MAX_CHECKS, MAX_NODES, MAX_PARTS, MAX_SERVICES, PartDraft, ServiceDraft,
+};
 use super::types::*;
 use super::values::written;
 use crate::vocabulary::ServiceId;
@@ -22,6 +25,8 @@ pub(super) fn check(draft: &Draft, report: &mut Report) {
     quorum(draft, report);
     load(draft, report);
     checks(draft, report);
+    notified(draft, report);
+    parts(draft, report);
 }
 
 /// Who holds an address, and where the file says so.
@@ -42,6 +47,7 @@ fn sizes(draft: &Draft, report: &mut Report) {
         ("node", draft.nodes.len(), MAX_NODES),
         ("service", draft.services.len(), MAX_SERVICES),
         ("check", draft.checks.len(), MAX_CHECKS),
+        ("notify", draft.notify.len(), MAX_NOTIFY),
     ];
     for (word, count, most) in counts {
         if count > most {
@@ -325,6 +331,7 @@ fn checks(draft: &Draft, report: &mut Report) {
             report.problem(&check.policy.place, message);
         }
         let Some(scope) = &check.service else { continue };
+        asked(draft, check, scope, report);
         let restarts = check.policy.value.iter().any(|step| matches!(step, PolicyStep::Restart { .. }));
         if scope.value == "node" {
             if restarts || check.policy.value.contains(&PolicyStep::Move) {
@@ -335,7 +342,9 @@ fn checks(draft: &Draft, report: &mut Report) {
             continue;
         }
         match draft.services.iter().find(|service| service.name == scope.value) {
-            Some(service) if restarts && service.start.is_none() => {
+            Some(service)
+                if restarts && service.start.is_none() && parts_of(draft, service).next().is_none() =>
+            {
                 let message =
                     format!("`restart` can do nothing: {} has no `start`", service.place.reference());
                 report.warning(&check.policy.place, message);
@@ -347,6 +356,80 @@ fn checks(draft: &Draft, report: &mut Report) {
                 let got = quoted(&scope.value);
                 let message = format!("expected the name of a [service] or `node`, got {got}{near}");
                 report.problem(&scope.place, message);
+            }
+        }
+    }
+}
+
+/// `type = service` asks what the service itself has for that.
+fn asked(draft: &Draft, check: &CheckDraft, scope: &Located<String>, report: &mut Report) {
+    if check.kind != Some(CheckKind::Service) {
+        return;
+    }
+    let service = draft.services.iter().find(|service| service.name == scope.value);
+    let message = match service {
+        _ if scope.value == "node" => "expected the name of a [service]: `type = service` asks its `status`",
+        Some(service)
+            if service.status.is_none() && parts_of(draft, service).all(|part| part.status.is_none()) =>
+        {
+            "expected a service with `status`: `type = service` asks it"
+        }
+        _ => return,
+    };
+    report.problem(&scope.place, message);
+}
+
+fn parts_of<'a>(draft: &'a Draft, service: &'a ServiceDraft) -> impl Iterator<Item = &'a PartDraft> {
+    let of = |part: &&PartDraft| part.service.as_ref().is_some_and(|of| of.value == service.name);
+    draft.parts.iter().filter(of)
+}
+
+/// A part belongs to its service alone: whoever shares it would lose it when the service goes.
+fn parts(draft: &Draft, report: &mut Report) {
+    for service in &draft.services {
+        if let Some(part) = parts_of(draft, service).nth(MAX_PARTS) {
+            let message = format!("expected at most {MAX_PARTS} parts of {}", service.place.reference());
+            report.problem(&part.place, message);
+        }
+    }
+    let mut known: HashMap<&str, &Place> = HashMap::new();
+    for service in &draft.services {
+        known.extend(service.start.as_deref().map(|start| (start, &service.place)));
+    }
+    for part in &draft.parts {
+        if let Some(of) =
+            part.service.as_ref().filter(|of| !draft.services.iter().any(|it| it.name == of.value))
+        {
+            let near = did_you_mean(&of.value, draft.services.iter().map(|service| service.name.as_str()));
+            report.problem(
+                &of.place,
+                format!("expected the name of a [service], got {}{near}", quoted(&of.value)),
+            );
+        }
+        let Some(start) = &part.start else { continue };
+        match known.get(start.value.as_str()) {
+            None => drop(known.insert(&start.value, &part.place)),
+            Some(other) => {
+                let message = format!("expected an agent of its own, got that of {}", other.reference());
+                report.problem(&start.place, message);
+            }
+        }
+    }
+}
+
+fn notified(draft: &Draft, report: &mut Report) {
+    for services in draft.notify.iter().filter_map(|notify| notify.services.as_ref()) {
+        for name in &services.value {
+            if !draft.services.iter().any(|service| service.name == *name) {
+                let near = did_you_mean(
+                    name,
+                    draft.services.iter().map(|service| service.name.as_str()).chain(["all"]),
+                );
+                let got = quoted(name);
+                report.problem(
+                    &services.place,
+                    format!("expected `all` or names of [service] sections, got {got}{near}"),
+                );
             }
         }
     }

@@ -55,6 +55,7 @@ fn defaults_are_those_that_the_types_document() {
         load_script: None,
         damping: Duration::from_secs(300),
         log_level: LogLevel::Info,
+        notify: None,
     };
     assert_eq!(config.cluster, expected);
     let internal = Prefixed { address: Ipv4Addr::new(192, 168, 10, 1), prefix: 24 };
@@ -75,6 +76,8 @@ fn defaults_are_those_that_the_types_document() {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
+        parts: Vec::new(),
         route: None,
     };
     assert_eq!((config.nodes, config.services, config.checks), (vec![node], vec![service], vec![]));
@@ -170,7 +173,8 @@ fn shipped_file_is_right_and_prints_what_parses_to_the_same() {
 fn print_names_every_key_of_every_section() {
     // With a check of every type: each has keys of its own.
     let everything = include_str!("../../test-scripts/config/ok/everything.conf");
-    let printed = print(&parsed(everything).config);
+    let shipped = format!("{SHIPPED}[part p]\nservice = www1\nstart = lsb:p\n");
+    let printed = print(&parsed(everything).config) + "\n" + &print(&parsed(&shipped).config);
     for kind in Kind::ALL {
         let of_kind = |section: &&str| section.trim_start_matches('[').starts_with(kind.word());
         let section = printed.split("\n[").filter(of_kind).collect::<Vec<_>>().join("\n");
@@ -207,6 +211,7 @@ load           = services
 load_script    = none
 damping        = 5min
 log_level      = info
+notify         = none
 
 [node web1]
 priority       = 1
@@ -220,6 +225,7 @@ address        = 203.0.113.21/24
 weight         = 1
 start          = none
 stop           = none
+status         = none
 route          = none
 ";
 
@@ -228,7 +234,7 @@ fn digest_is_stable_and_sees_every_difference() {
     let config = parsed(&with("", "")).config;
     assert_eq!(print(&config), SMALLEST);
     // Computed by sha256sum: nodes of different builds must agree on it.
-    assert_eq!(digest(&config), 0xe00c_22fa_7481_5cf2);
+    assert_eq!(digest(&config), 0x0572_7046_2219_377e);
     let other = parsed(&with("arp_refresh = 61s", "")).config;
     assert_ne!(digest(&config), digest(&other));
     let same = parsed(&with("arp_refresh = 1min ; the default", "")).config;
@@ -240,6 +246,7 @@ const TOO_MANY: &str = "\
 many.conf: expected at most 64 [node NAME] sections, got 65
 many.conf: expected at most 256 [service NAME] sections, got 257
 many.conf: expected at most 1024 [check NAME] sections, got 1025
+many.conf: expected at most 16 [notify NAME] sections, got 17
 ";
 
 #[test]
@@ -260,6 +267,9 @@ fn more_sections_than_a_cluster_can_hold_are_refused_and_exactly_as_many_are_not
         }
         for i in 1..=MAX_CHECKS + extra {
             text += &format!("[check c{i}]\nservice = node\ntype = load\ntarget = 9\n");
+        }
+        for i in 1..=MAX_NOTIFY + extra {
+            text += &format!("[notify m{i}]\ntype = mail\ntarget = root\n");
         }
         text
     };

@@ -19,10 +19,13 @@ pub(super) enum Kind {
     Node,
     Service,
     Check,
+    Part,
+    Notify,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Cluster, Kind::Node, Kind::Service, Kind::Check];
+    pub const ALL: [Kind; 6] =
+        [Kind::Cluster, Kind::Node, Kind::Service, Kind::Part, Kind::Check, Kind::Notify];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -31,6 +34,8 @@ impl Kind {
             Kind::Node => "node",
             Kind::Service => "service",
             Kind::Check => "check",
+            Kind::Part => "part",
+            Kind::Notify => "notify",
         }
     }
 
@@ -41,6 +46,8 @@ impl Kind {
             Kind::Node => "[node NAME]",
             Kind::Service => "[service NAME]",
             Kind::Check => "[check NAME]",
+            Kind::Part => "[part NAME]",
+            Kind::Notify => "[notify NAME]",
         }
     }
 
@@ -71,9 +78,10 @@ impl Kind {
                 "load_script",
                 "damping",
                 "log_level",
+                "notify",
             ],
             Kind::Node => &["priority", "capacity", "internal", "external"],
-            Kind::Service => &["home", "address", "weight", "start", "stop", "route"],
+            Kind::Service => &["home", "address", "weight", "start", "stop", "status", "route"],
             Kind::Check => &[
                 "service",
                 "type",
@@ -99,6 +107,10 @@ impl Kind {
                 "speaks",
                 "hosts",
             ],
+            Kind::Part => &["service", "start", "stop", "status"],
+            Kind::Notify => {
+                &["type", "target", "events", "services", "level", "timeout", "retries", "queue", "sendmail"]
+            }
         }
     }
 }
@@ -274,7 +286,7 @@ fn open(header: &str, line: u32, sections: &mut Vec<Section>, report: &mut Repor
     let (word, name) = header.split_once(char::is_whitespace).unwrap_or((header, ""));
     let name = name.trim();
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.word() == word) else {
-        let expected = "[cluster], [node NAME], [service NAME] or [check NAME]";
+        let expected = "[cluster], [node NAME], [service NAME], [part NAME], [check NAME] or [notify NAME]";
         let near = did_you_mean(word, Kind::ALL.map(Kind::word));
         let message = format!("expected {expected}, got `[{header}]`{near}");
         report.problem(&Place::line(line), message);

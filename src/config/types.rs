@@ -1,5 +1,6 @@
 //! A configuration that is right by construction: only `parse` makes one.
 
+use super::notify::Notify;
 use super::options::CheckOptions;
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[check NAME]`, in the order of the file.
     pub checks: Vec<Check>,
+    /// `[notify NAME]`, in the order of the file.
+    pub notify: Vec<Notify>,
 }
 
 /// `[cluster]`
@@ -68,6 +71,8 @@ pub struct Cluster {
     pub damping: Duration,
     /// How much goes into the log; default info.
     pub log_level: LogLevel,
+    /// Run for every event; default none.
+    pub notify: Option<String>,
 }
 
 /// `load`
@@ -188,12 +193,29 @@ pub struct Service {
     pub addresses: Vec<Prefixed<IpAddr>>,
     /// Relative; default 1.0, more than 0.
     pub weight: f64,
-    /// Command line; `None`: the server runs anyway.
+    /// What `Agent` reads; `None`: the server runs anyway.
     pub start: Option<String>,
-    /// Command line.
+    /// What `Agent` reads.
     pub stop: Option<String>,
+    /// What `Agent` reads; a check of type `service` asks it.
+    pub status: Option<String>,
+    /// Started after it and stopped before it, in this order and its reverse.
+    pub parts: Vec<Part>,
     /// `default via GATEWAY`: a route that comes and goes with the address.
     pub route: Option<Ipv4Addr>,
+}
+
+/// `[part NAME]`: one of several servers that are one service, with one holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// 1–32 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// What `Agent` reads.
+    pub start: String,
+    /// What `Agent` reads.
+    pub stop: Option<String>,
+    /// What `Agent` reads.
+    pub status: Option<String>,
 }
 
 /// `[check NAME]`
@@ -246,6 +268,7 @@ pub enum CheckKind {
     Fd,
     Clock,
     Dns,
+    Service,
 }
 
 /// One step of `policy`.
@@ -266,6 +289,26 @@ pub enum PolicyStep {
     Standby,
     /// Restart the machine.
     Reboot,
+}
+
+impl Service {
+    /// All that is started where it is taken, in this order; nothing: the server runs anyway.
+    pub fn starts(&self) -> impl Iterator<Item = &str> {
+        self.start.as_deref().into_iter().chain(self.parts.iter().map(|part| part.start.as_str()))
+    }
+
+    /// All that is stopped where it was given away, in this order.
+    pub fn stops(&self) -> impl Iterator<Item = &str> {
+        let parts = self.parts.iter().rev().filter_map(|part| part.stop.as_deref());
+        parts.chain(self.stop.as_deref())
+    }
+
+    /// All that can be asked whether it runs, each with the name of its part.
+    pub fn statuses(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let parts =
+            self.parts.iter().filter_map(|part| Some((Some(part.name.as_str()), part.status.as_deref()?)));
+        self.status.as_deref().map(|status| (None, status)).into_iter().chain(parts)
+    }
 }
 
 impl Check {
@@ -300,7 +343,11 @@ impl Config {
         let Some(service) = self.service(id) else { return false };
         let own = |address| service.addresses.iter().any(|it| it.address == address);
         let server = match check.kind {
-            CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script => true,
+            CheckKind::Http
+            | CheckKind::Tcp
+            | CheckKind::Process
+            | CheckKind::Script
+            | CheckKind::Service => true,
             CheckKind::Fd => !check.target.starts_with("system "),
             CheckKind::Link
             | CheckKind::Gateway
@@ -310,7 +357,12 @@ impl Config {
             | CheckKind::Clock
             | CheckKind::Dns => false,
         };
-        check.address().is_some_and(own) || (server && service.start.is_some())
+        check.address().is_some_and(own) || (server && service.starts().next().is_some())
+    }
+
+    /// Everybody who is told what happens: `notify` of the cluster first.
+    pub fn targets(&self) -> impl Iterator<Item = Notify> + '_ {
+        self.cluster.notify.as_deref().map(Notify::plain).into_iter().chain(self.notify.iter().cloned())
     }
 
     /// The node with this identity.

@@ -2,6 +2,7 @@
 //! key; the tables of words are shared with `print`, so that what is printed parses.
 
 use super::addresses::device;
+use super::agent::Agent;
 use super::error::{did_you_mean, wrong};
 use super::types::*;
 use std::net::{IpAddr, SocketAddr};
@@ -51,6 +52,7 @@ pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("fd", CheckKind::Fd),
     ("clock", CheckKind::Clock),
     ("dns", CheckKind::Dns),
+    ("service", CheckKind::Service),
 ];
 /// The steps of `policy` that are one word; `restart:TIMES/WINDOW` is the fifth.
 pub(super) const STEPS: Words<PolicyStep> = &[
@@ -113,6 +115,12 @@ pub(super) fn name(text: &str) -> Value<String> {
 /// The name of something that another section describes.
 pub(super) fn reference(what: &'static str) -> impl Fn(&str) -> Value<String> {
     move |text| if text.is_empty() { Err(wrong(what, text)) } else { Ok(text.to_owned()) }
+}
+
+/// Who starts, stops or looks at a server.
+pub(super) fn agent(text: &str) -> Value<String> {
+    Agent::parse(text)?;
+    Ok(text.to_owned())
 }
 
 /// A command line or other free text.
@@ -297,6 +305,9 @@ pub(super) fn target(kind: CheckKind, text: &str) -> Value<String> {
             (path.starts_with('/') && percent(limit), "`/PATH` or `/PATH PERCENT%` (how full it may be)")
         }
         CheckKind::Memory => (percent(text), "`PERCENT%` from 1% to 100% (how much may be in use)"),
+        CheckKind::Service => {
+            (digits(text).is_some_and(|level| level <= 100), "how deep an OCF agent looks, from 0 to 100")
+        }
         CheckKind::Load => (weight(text).is_ok(), "a decimal number from 0.001 to 1000000 (load average)"),
         CheckKind::Fd => {
             let (of, limit) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));

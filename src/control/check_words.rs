@@ -104,6 +104,7 @@ pub fn concerned(config: &Config, check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use crate::control::status::samples;
 
     #[test]
@@ -135,6 +136,10 @@ mod tests {
             assert!(text.contains(&check.name), "{text}");
             assert_eq!(fields["check"], check.name.as_str());
             assert_eq!(fields["message"], "500");
+            // What the configuration's filters go by is what the log says.
+            let word = fields["event"].as_str().expect("a word");
+            assert!(config::EVENTS.iter().any(|(known, _)| *known == word), "{word}");
+            assert_eq!(config::severity(word) == config::Severity::Warning, is_warning(event), "{word}");
             assert!(!texts.contains(&text), "{text}");
             texts.push(text);
         }

@@ -55,7 +55,11 @@ pub struct EventLog {
     changed: Condvar,
     capacity: usize,
     listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    tap: OnceLock<Tap>,
 }
+
+/// Given every own entry, in order, by whoever pushes it.
+pub type Tap = Box<dyn Fn(&Entry) + Send + Sync>;
 
 impl fmt::Debug for EventLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +85,13 @@ impl EventLog {
     /// A list that keeps the newest `capacity` entries, at least one.
     pub fn with_capacity(capacity: usize) -> Self {
         let (inner, changed) = (Mutex::default(), Condvar::new());
-        EventLog { inner, changed, capacity: capacity.max(1), listener: OnceLock::new() }
+        EventLog {
+            inner,
+            changed,
+            capacity: capacity.max(1),
+            listener: OnceLock::new(),
+            tap: OnceLock::new(),
+        }
     }
 
     /// Whose events `push` takes from now on.
@@ -92,6 +102,12 @@ impl EventLog {
     /// Called, without a lock, after every own event: must not block. The first one stays.
     pub fn listen(&self, listener: Box<dyn Fn() + Send + Sync>) {
         let _ = self.listener.set(listener);
+    }
+
+    /// Given every own entry under the lock, so that it has them in the order of their numbers: must not block, nor
+    /// call back. The first one stays.
+    pub fn tap(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
     }
 
     /// Adds an entry and wakes who follows; forgets the oldest of a full list. Returns its number.
@@ -118,6 +134,9 @@ impl EventLog {
         }
         let node = of.unwrap_or(&inner.me).to_owned();
         let entry = Entry { sequence, time, node, text, fields };
+        if let (None, Some(tap)) = (of, self.tap.get()) {
+            tap(&entry);
+        }
         inner.entries.push_back(Kept { entry, time: at, own: of.is_none() });
         self.changed.notify_all();
         sequence

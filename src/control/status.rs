@@ -314,6 +314,7 @@ pub fn check_word(kind: CheckKind) -> &'static str {
         CheckKind::Fd => "fd",
         CheckKind::Clock => "clock",
         CheckKind::Dns => "dns",
+        CheckKind::Service => "service",
     }
 }
 

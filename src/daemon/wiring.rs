@@ -27,6 +27,7 @@ use crate::threads::life_signs::LifeSigns;
 use crate::threads::link_monitor::LinkWatch;
 use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
+use crate::threads::notify::{self, Notify};
 use crate::threads::published::Published;
 use crate::threads::receipts::{self, Receipts};
 use crate::threads::services::{self, Services};
@@ -52,6 +53,7 @@ pub(super) struct Running {
     threads: Vec<JoinHandle<()>>,
     server: Server,
     keeping: Keeping,
+    notify: (Sender<notify::Order>, JoinHandle<()>),
     device: String,
 }
 
@@ -96,13 +98,15 @@ impl Running {
         let desk = Desk { ask, config, events, checks, keeper, traffic };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
+        // Before anything happens.
+        let notify = start_notify(plan.me, &published).map_err(text("cannot start a thread"))?;
         let mut threads = Vec::new();
         let mut bells = Vec::new();
         parts
             .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
             .map_err(text("cannot start a thread"))?;
         let keeping = prepared.start(plan, &published).map_err(text("cannot start a thread"))?;
-        Ok(Running { driver, published, left, bells, threads, server, keeping, device })
+        Ok(Running { driver, published, left, bells, threads, server, notify, keeping, device })
     }
 
     /// The configuration in force.
@@ -132,7 +136,7 @@ impl Running {
 
     /// Ends all threads, whatever is held; no alias of ours remains.
     pub(super) fn end(self) {
-        let Running { driver, published, bells, threads, server, keeping, device, .. } = self;
+        let Running { driver, published, bells, threads, server, notify, keeping, device, .. } = self;
         published.stopping.store(true, Ordering::Release);
         driver.send(Told::End);
         drop(driver);
@@ -149,6 +153,10 @@ impl Running {
         if let Err(error) = clear_leftovers(&published.config(), &device) {
             log::error!("{error}");
         }
+        // Nothing happens any more; what has, is told, within its limits.
+        let (orders, notify) = notify;
+        orders.send(notify::Order::End);
+        let _ = notify.join();
         server.stop();
         log::info!("thrown away in this life: {}", published.counters.text());
     }
@@ -291,9 +299,27 @@ fn start_services(
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<services::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(services::ORDERS)?;
-    let services =
-        Services { mailbox, orders: orders.clone(), driver: driver.clone(), published: published.clone() };
+    let services = Services {
+        mailbox,
+        orders: orders.clone(),
+        driver: driver.clone(),
+        published: published.clone(),
+        places: Arc::default(),
+    };
     Ok((orders, start("services", Urgency::Ordinary, move || services.run())?))
+}
+
+/// The thread `notify`, and how it is told.
+fn start_notify(
+    me: NodeId,
+    published: &Arc<Published>,
+) -> std::io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
+    let (orders, mailbox) = mailbox(notify::ORDERS)?;
+    let missed = Arc::default();
+    published.events.tap(notify::tap(orders.clone(), Arc::clone(&missed)));
+    let published = published.clone();
+    let notify = Notify { me, mailbox, published, missed, patience: notify::PATIENCE };
+    Ok((orders, start("notify", Urgency::Ordinary, move || notify.run())?))
 }
 
 /// The thread `chronicle`, and how it is told.
@@ -349,6 +375,7 @@ fn start_checks(
         services: services.clone(),
         published: published.clone(),
         reboot: REBOOT.to_owned(),
+        places: Arc::default(),
         seed: sched::random_u64()?,
     };
     Ok((orders, start("checks", Urgency::Ordinary, move || checks.run())?))

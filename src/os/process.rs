@@ -5,8 +5,10 @@
 use super::clock;
 use super::doorbell::{self, Doorbell};
 use crate::vocabulary::Instant;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -61,7 +63,7 @@ pub fn run(
     call_off: &Doorbell,
     mut line: impl FnMut(&str),
 ) -> io::Result<Outcome> {
-    run_and(Leftovers::LiveOn, command, environment, limit, call_off, |_, text| line(text))
+    run_and(Leftovers::LiveOn, &nothing()?, command, environment, limit, call_off, |_, text| line(text))
 }
 
 /// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group, and whoever left that
@@ -76,7 +78,26 @@ pub fn ask(
     call_off: &Doorbell,
     line: impl FnMut(Stream, &str),
 ) -> io::Result<Outcome> {
-    run_and(Leftovers::End, command, environment, limit, call_off, line)
+    run_and(Leftovers::End, &nothing()?, command, environment, limit, call_off, line)
+}
+
+/// As `run`, of a command that is given these bytes to read. They lie in memory of their own: a command that does not
+/// read them keeps nobody waiting.
+///
+/// # Errors
+/// As `run`; no memory left.
+pub fn feed(
+    command: &str,
+    input: &[u8],
+    environment: &[(&str, &str)],
+    limit: Duration,
+    call_off: &Doorbell,
+    mut line: impl FnMut(&str),
+) -> io::Result<Outcome> {
+    let mut file = File::from(memfd_create(c"diehard", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    run_and(Leftovers::LiveOn, &file, command, environment, limit, call_off, |_, text| line(text))
 }
 
 /// A descriptor that becomes readable when that process has ended, whoever its parent is.
@@ -94,6 +115,10 @@ pub fn watch(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+fn nothing() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
 /// What a command that has ended leaves of its process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
@@ -103,6 +128,7 @@ enum Leftovers {
 
 fn run_and(
     leftovers: Leftovers,
+    input: &File,
     command: &str,
     environment: &[(&str, &str)],
     limit: Duration,
@@ -114,7 +140,8 @@ fn run_and(
     let mut environment = environment.to_vec();
     environment.extend(leash.as_ref().map(|leash| (leash::MARK, leash.mark())));
     let inherited = leash.as_ref().and_then(Leash::inherited);
-    let child = Shell::spawn(command, &environment, output.as_fd(), error.as_fd(), inherited)?;
+    let child =
+        Shell::spawn(command, &environment, [input.as_fd(), output.as_fd(), error.as_fd()], inherited)?;
     drop(environment);
     leash.iter_mut().for_each(Leash::let_go);
     // As long as this process has the pipes' writing ends too, they never seem to close.

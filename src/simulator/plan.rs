@@ -305,6 +305,7 @@ fn config(nodes: usize, random: &mut Random) -> Config {
         nodes: (0..nodes).map(|at| node(at, priorities[at], random)).collect(),
         services,
         checks: Vec::new(),
+        notify: Vec::new(),
     }
 }
 
@@ -343,6 +344,7 @@ fn cluster() -> Cluster {
         load_script: None,
         damping: Duration::from_secs(2),
         log_level: LogLevel::Info,
+        notify: None,
     }
 }
 
@@ -370,6 +372,8 @@ fn service(at: usize, home: Option<usize>, random: &mut Random) -> Service {
         weight: 1.0,
         start: command.then(|| format!("start {name}")),
         stop: command.then(|| format!("stop {name}")),
+        status: None,
+        parts: Vec::new(),
         route: None,
         name,
     }

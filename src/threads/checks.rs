@@ -103,6 +103,8 @@ pub struct Checks {
     pub published: Arc<Published>,
     /// The command that restarts the machine.
     pub reboot: String,
+    /// Where agents are.
+    pub places: Arc<services::agent::Places>,
     /// For the little chance in the schedule.
     pub seed: u64,
 }
@@ -372,6 +374,12 @@ impl Work {
             ended: None,
             told: false,
             errors_seen: Arc::new(AtomicU64::new(errors)),
+            statuses: service
+                .iter()
+                .flat_map(|service| service.statuses())
+                .map(|(part, status)| (part.map(str::to_owned), status.to_owned()))
+                .collect(),
+            places: self.thread.places.clone(),
             check: subject.check.clone(),
         }
     }

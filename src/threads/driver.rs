@@ -20,7 +20,7 @@ use super::published::Published;
 use super::receipts;
 use super::services::{self, Job};
 use super::storage;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Severity};
 use crate::control::event_words::{event_fields, event_text};
 use crate::control::server::Request;
 use crate::control::status::status;
@@ -31,6 +31,7 @@ use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{Aside, Datagram, Packet, ReplayWindows, Status};
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -316,8 +317,8 @@ impl Work {
 
     fn run(&mut self, job: Job) {
         let Job { service, action, token } = job;
-        let command = self.config.service(service).and_then(|service| services::command_of(service, action));
-        let ok = command.is_none();
+        let configured = self.config.service(service);
+        let ok = !configured.is_some_and(|service| services::has_command(service, action));
         if ok || self.driver.services.offer(services::Order::Run(job)).is_err() {
             if !ok {
                 log::error!("the command queue is full: a command of {service} is refused");
@@ -341,24 +342,13 @@ impl Work {
             let _ = self.driver.receipts.offer(order);
         }
         let text = event_text(event, &self.config);
-        match event {
-            Event::Down { .. }
-            | Event::Rival { .. }
-            | Event::Blocked { .. }
-            | Event::Tampered { .. }
-            | Event::SendsFail { .. }
-            | Event::StartFailed { .. }
-            | Event::CheckSuspected { .. }
-            | Event::GatewaySuspected { .. }
-            | Event::LeaseLost
-            | Event::QuorumLost
-            | Event::HearsNobody
-            | Event::Late { .. }
-            | Event::StoreFailed => log::warn!("{text}"),
-            Event::Forced { .. } | Event::GaveUp { .. } => log::error!("{text}"),
-            _ => log::info!("{text}"),
+        let fields = event_fields(event, &self.config);
+        match config::severity(fields.get("event").and_then(Value::as_str).unwrap_or_default()) {
+            Severity::Info => log::info!("{text}"),
+            Severity::Warning => log::warn!("{text}"),
+            Severity::Error => log::error!("{text}"),
         }
-        self.driver.published.events.push(clock::wall(), text, event_fields(event, &self.config));
+        self.driver.published.events.push(clock::wall(), text, fields);
     }
 
     /// One batch, one wake of the sender.

@@ -7,16 +7,20 @@ use super::checks;
 use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
-use crate::config::Service;
+use crate::config::{Config, Service};
 use crate::controller::{Action, Input};
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
-use crate::os::process::{self, Outcome};
 use crate::vocabulary::{Instant, ServiceId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub mod agent;
+mod sequence;
+use agent::Places;
+use sequence::Runs;
 
 /// Orders that may wait: one for every service that a cluster may have, and as many answers.
 pub const ORDERS: usize = 1_024;
@@ -89,6 +93,8 @@ pub struct Services {
     pub driver: Sender<Told>,
     /// Configuration.
     pub published: Arc<Published>,
+    /// Where agents are.
+    pub places: Arc<Places>,
 }
 
 struct Runner {
@@ -101,7 +107,9 @@ impl Services {
     pub fn run(self) {
         let mut waiting: BTreeMap<ServiceId, VecDeque<Task>> = BTreeMap::new();
         let mut running: BTreeMap<ServiceId, Runner> = BTreeMap::new();
+        let mut known: Option<Arc<Config>> = None;
         loop {
+            self.warn_of_missing(&mut known);
             match self.mailbox.receive_until(Instant::MAX) {
                 Received::Message(Order::Run(job)) => {
                     waiting.entry(job.service).or_default().push_back(Task::Job(job));
@@ -119,6 +127,17 @@ impl Services {
             self.publish_busy(&waiting, &running);
         }
         self.end(running);
+    }
+
+    /// Once for each configuration: who is told before the service comes here can still do something.
+    fn warn_of_missing(&self, known: &mut Option<Arc<Config>>) {
+        let config = self.published.config();
+        if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
+            for line in agent::missing(&config, &self.places) {
+                log::warn!("{line}: it cannot be served here");
+            }
+            *known = Some(config);
+        }
     }
 
     /// Checks do not look at a service that is being started or stopped.
@@ -166,20 +185,21 @@ impl Services {
         let limit = config.cluster.script_timeout;
         let call_off = Doorbell::new()?;
         let (driver, orders) = (self.driver.clone(), self.orders.clone());
-        let (bell, published) = (call_off.clone(), self.published.clone());
+        let (bell, published, places) = (call_off.clone(), self.published.clone(), self.places.clone());
         let thread = super::start("runner", super::Urgency::Ordinary, move || {
+            let runs = |service| Runs { service, places: &places, call_off: &bell, limit };
             match task {
                 Task::Job(job) => {
                     // A service that a reload has removed meanwhile has no command any more.
-                    let ok = service.is_none_or(|service| execute(&service, job.action, limit, &bell));
+                    let ok = service.as_ref().is_none_or(|service| runs(service).run(job.action));
                     answer(&driver, &job, ok);
                 }
                 Task::Restart(order) => {
                     // Whoever lost it has its `stop` ordered behind this: nothing is started that nobody stops.
                     let here = published.lease.services().contains(&id);
-                    let outcome = match service.filter(|_| here) {
+                    let outcome = match service.as_ref().filter(|_| here) {
                         None => Restarted::NotHere,
-                        Some(service) => restart(&service, limit, &bell),
+                        Some(service) => restart(&runs(service)),
                     };
                     order.answer(outcome);
                 }
@@ -211,12 +231,12 @@ impl Restart {
 }
 
 /// A `stop` that fails is no reason not to start: often there is nothing left to stop.
-fn restart(service: &Service, limit: Duration, call_off: &Doorbell) -> Restarted {
-    if service.start.is_none() {
+fn restart(runs: &Runs) -> Restarted {
+    if !has_command(runs.service, Action::Start) {
         return Restarted::Failed;
     }
-    execute(service, Action::Stop, limit, call_off);
-    if execute(service, Action::Start, limit, call_off) { Restarted::Done } else { Restarted::Failed }
+    runs.run(Action::Stop);
+    if runs.run(Action::Start) { Restarted::Done } else { Restarted::Failed }
 }
 
 fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {
@@ -224,48 +244,11 @@ fn answer(driver: &Sender<Told>, job: &Job, ok: bool) {
     driver.send(Told::Happened(Box::new(Input::Ran { service, action, token, ok })));
 }
 
-/// The command line of that action, if the service has one.
-pub fn command_of(service: &Service, action: Action) -> Option<&str> {
+/// Is there anything to run?
+pub fn has_command(service: &Service, action: Action) -> bool {
     match action {
-        Action::Start => service.start.as_deref(),
-        Action::Stop => service.stop.as_deref(),
-    }
-}
-
-fn execute(service: &Service, action: Action, limit: Duration, call_off: &Doorbell) -> bool {
-    let Some(command) = command_of(service, action) else { return true };
-    let (name, word) = (service.name.as_str(), word(action));
-    let addresses: Vec<String> =
-        service.addresses.iter().map(|address| address.address.to_string()).collect();
-    let addresses = addresses.join(" ");
-    let environment =
-        [("DIEHARD_SERVICE", name), ("DIEHARD_ACTION", word), ("DIEHARD_ADDRESSES", &addresses)];
-    let began = clock::now();
-    let outcome =
-        process::run(command, &environment, limit, call_off, |line| log::info!("{name} {word}: {line}"));
-    let took = clock::now().since(began).as_millis();
-    match outcome {
-        Ok(Outcome::Done) => {
-            log::info!("{name} {word}: done in {took} ms");
-            return true;
-        }
-        Ok(Outcome::Failed(code)) => {
-            log::error!("{name} {word}: failed with exit code {code} after {took} ms")
-        }
-        Ok(Outcome::Killed(signal)) => log::error!("{name} {word}: ended by signal {signal} after {took} ms"),
-        Ok(Outcome::TimedOut) => {
-            log::error!("{name} {word}: not done within {} ms, ended", limit.as_millis())
-        }
-        Ok(Outcome::CalledOff) => log::warn!("{name} {word}: called off after {took} ms, the daemon ends"),
-        Err(error) => log::error!("{name} {word}: cannot run {command:?}: {error}"),
-    }
-    false
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Start => "start",
-        Action::Stop => "stop",
+        Action::Start => service.starts().next().is_some(),
+        Action::Stop => service.stops().next().is_some(),
     }
 }
 

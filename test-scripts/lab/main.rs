@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod address_watch;
+mod agents;
 mod bench;
 mod busy;
 mod calm;

@@ -109,8 +109,15 @@ pub fn destroy(prefix: &str) -> Outcome<()> {
     for name in names(prefix) {
         failures.extend(end_processes(&name).err());
         failures.extend(run("ip", &["netns", "delete", &name]).err());
+        // What it has instead of parts of the machine's /etc.
+        failures.extend(remove_directory(&own_etc(&name)).err());
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// What lies here is mounted over `/etc` for what `ip netns exec` starts in that namespace.
+pub fn own_etc(name: &str) -> PathBuf {
+    Path::new("/etc/netns").join(name)
 }
 
 /// Where this lab's files are: on a disk, as a daemon's are, for what it has to wait for.

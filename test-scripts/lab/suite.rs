@@ -1,11 +1,13 @@
 //! `lab namespaces`: the tests on real daemons, real web servers and real clients.
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
-//! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `configured` one configuration for all, `checked` and `faulty` servers that fail on living machines,
+//! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands`
+//! others' hands and own faults, `partitions` cuts and heals, `configured` one configuration for all, `checked` and
+//! `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
+mod agents;
 mod algorithms;
 mod arbiters;
 mod checked;
@@ -106,6 +108,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &more;
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    let mut served = plan(options, 4, Scripts::Agents);
+    served.extra += &crate::agents::configuration();
+    tally.group(&served, "4", &agents::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

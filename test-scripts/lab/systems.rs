@@ -1,5 +1,6 @@
 //! What runs on the servers: its files, its command lines, and what it says of itself.
 
+use crate::agents;
 use crate::namespace::{Outcome, run};
 use crate::world::{Scripts, System, World};
 use std::fmt::Write as _;
@@ -16,17 +17,23 @@ impl World {
             // A disk of its own, where a test mounts one.
             let disk = directory.join("disk");
             fs::create_dir_all(&disk).map_err(|error| format!("{}: {error}", disk.display()))?;
+            let here = directory.display().to_string();
             write(&directory.join("nginx.conf"), &nginx(&self.nodes[index].name))?;
             let key = directory.join("key");
             write(&key, &format!("{}\n", "5a".repeat(32)))?;
             set_mode(&key, 0o600)?;
+            if self.plan.scripts == Scripts::Agents {
+                agents::write_files(&self.nodes[index], &directory)?;
+            }
             if self.plan.scripts == Scripts::Serving {
                 write(&directory.join("www2.conf"), &single_nginx(&self.nodes[index].name))?;
                 write(&directory.join("serve-www2"), &serving_script(&directory))?;
                 set_mode(&directory.join("serve-www2"), 0o755)?;
             }
             match self.plan.system {
-                System::Diehard => write(&directory.join("diehard.conf"), &self.diehard_conf())?,
+                System::Diehard => {
+                    write(&directory.join("diehard.conf"), &self.diehard_conf().replace(agents::HERE, &here))?
+                }
                 System::Keepalived => {
                     write(&directory.join("keepalived.conf"), &self.keepalived_conf(index))?
                 }
@@ -103,7 +110,9 @@ impl World {
                 node.name,
                 World::service_address(index)
             ));
-            if self.plan.scripts != Scripts::None {
+            if self.plan.scripts == Scripts::Agents {
+                add(agents::lines(index));
+            } else if self.plan.scripts != Scripts::None {
                 let script = self.directory.join("service").display().to_string();
                 add(format!("start = {script} start {service}\nstop = {script} stop {service}\n"));
             }
@@ -178,7 +187,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn nginx(name: &str) -> String {
+pub fn nginx(name: &str) -> String {
     format!(
         "daemon off;\nworker_processes 1;\nuser root;\npid nginx.pid;\nerror_log nginx-error.log;\nevents {{ worker_connections 512; }}\n\
          http {{\n  access_log off;\n  client_body_temp_path tmp-body;\n  proxy_temp_path tmp-proxy;\n  \
@@ -210,7 +219,7 @@ fn serving_script(directory: &Path) -> String {
     )
 }
 
-fn write(path: &Path, text: &str) -> Outcome<()> {
+pub fn write(path: &Path, text: &str) -> Outcome<()> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -61,6 +61,8 @@ pub enum Scripts {
     Noted,
     /// That, and the commands of www2 start and stop an nginx of its own (`systems::serving_script`).
     Serving,
+    /// There are agents instead of commands, and targets that are told what happens (`agents`).
+    Agents,
 }
 
 /// How the lab is to be.

@@ -45,7 +45,8 @@ fn every_default_is_the_parsers_own() {
 }
 
 fn defaults_of(check: &str) {
-    let smallest = with("", check);
+    let more = "[part p]\nservice = www\nstart = /bin/true\n[notify n]\ntype = mail\ntarget = root\n";
+    let smallest = with("", &format!("{check}{more}"));
     let printed = print(&parsed(&smallest).config);
     let given = |kind: Kind, key: &str| {
         let (_, rest) = smallest.split_once(&format!("[{}", kind.word())).expect("every kind is there");

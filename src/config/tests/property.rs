@@ -60,6 +60,7 @@ prop_compose! {
             (LoadSource::Connections, None), (LoadSource::Script, Some("/bin/load --all".to_owned())),
         ]),
         damping in prop_oneof![Just(Duration::ZERO), seconds(1, 86_400)],
+        notify in proptest::option::of("/[!-~]{1,10}"),
     ) -> Cluster {
         let [hello_interval, failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft,
             arp_refresh] = times;
@@ -70,7 +71,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true, load, load_script, damping, log_level: LogLevel::Warn,
+            on_conflict, force_interval, allow_reboot: true, load, load_script, damping, notify, log_level: LogLevel::Warn,
         }
     }
 }
@@ -95,6 +96,12 @@ prop_compose! {
     }
 }
 
+fn part(service: &str, number: u8) -> Part {
+    let start = if number == 0 { format!("lsb:{service}") } else { format!("/bin/{service} start") };
+    let stop = (number > 0).then(|| format!("/bin/{service} stop"));
+    Part { name: format!("{number}{service}"), start: start.clone(), status: Some(start), stop }
+}
+
 prop_compose! {
     fn service(index: u8)(
         name in name(),
@@ -103,6 +110,8 @@ prop_compose! {
         prefix in 8_u8..=30,
         weight in share(),
         start in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
+        parts in 0_u8..3,
+        status in proptest::option::of("(lsb|systemd):[a-z][a-z0-9.-]{0,5}"),
         stop in proptest::option::of("/[!-~]{1,10}( [a-z=:!-]{1,5}){0,3}"),
         route: bool,
     ) -> Service {
@@ -114,12 +123,14 @@ prop_compose! {
         let name = format!("{index}{name}");
         Service {
             id: ServiceId::of(&name),
+            parts: (0..parts).map(|number| part(&name, number)).collect(),
             name,
             home: (!any).then_some(NodeId::of(Ipv4Addr::new(192, 168, 10, 1))),
             addresses: std::iter::once(v4).chain(v6).collect(),
             weight,
             start,
             stop,
+            status,
             route: route.then_some(Ipv4Addr::new(10, 5, 9, index * 4 + 2)),
         }
     }
@@ -143,6 +154,8 @@ fn target() -> impl Strategy<Value = (CheckKind, String)> {
         (1..=3_600_000).prop_map(|millis| (CheckKind::Clock, format!("{millis}ms"))),
         "[a-z]{1,9}(\\.[a-z0-9-]{1,9}){0,3}( A| AAAA| SOA)?( @192\\.0\\.2\\.1(:53)?)?"
             .prop_map(|text| (CheckKind::Dns, text)),
+        // Asked of a service alone: `config` looks after that.
+        (0..=100_u32).prop_map(|level| (CheckKind::Service, level.to_string())),
     ]
 }
 
@@ -197,6 +210,7 @@ fn options(kind: CheckKind, seed: u64) -> CheckOptions {
         | CheckKind::Memory
         | CheckKind::Load
         | CheckKind::Fd
+        | CheckKind::Service
         | CheckKind::Clock => {}
     }
     options
@@ -223,6 +237,35 @@ prop_compose! {
     }
 }
 
+fn notified() -> impl Strategy<Value = (NotifyWay, String)> {
+    prop_oneof![
+        "[a-z/][!-~]{0,9}".prop_map(|text| (NotifyWay::Command, text)),
+        "[a-z]{1,5}(@[a-z.]{1,9})?(, [a-z]{1,5}@[a-z]{1,3}){0,3}".prop_map(|text| (NotifyWay::Mail, text)),
+        "[a-z0-9.]{1,9}(:[0-9]{2})?/[!-~]{0,12}"
+            .prop_map(|rest| (NotifyWay::Webhook, format!("http://{rest}"))),
+    ]
+}
+
+prop_compose! {
+    fn notify(index: u8)(
+        told in notified(),
+        events in prop::sample::subsequence(EVENTS, 0..5),
+        level in select(vec![Severity::Info, Severity::Warning, Severity::Error]),
+        timeout in duration(100_000, 3_600_000_000),
+        retries in 0_u32..=1000,
+        queue in 1_u32..=10_000,
+        sendmail in "/[a-z]{1,9}",
+        of: Option<Index>,
+    ) -> (Option<Index>, Notify) {
+        let (way, target) = told;
+        let events = events.into_iter().map(|(word, _)| word).collect();
+        (of, Notify {
+            name: format!("n{index}"), way, target, events, services: Vec::new(), level, timeout, retries, queue,
+            sendmail: PathBuf::from(sendmail),
+        })
+    }
+}
+
 fn some<T: std::fmt::Debug, S: Strategy<Value = T>>(
     most: u8,
     make: impl Fn(u8) -> S + 'static,
@@ -236,20 +279,37 @@ prop_compose! {
         nodes in some(5, node),
         services in some(6, service),
         checks in some(4, |index| check(usize::from(index))),
+        notify in some(4, notify),
     ) -> Config {
         let mut services = services;
         services.sort_by_key(|service| service.id);
         let checks = checks.into_iter().map(|(of, mut check)| {
             match of {
-                Some(index) => check.scope = CheckScope::Service(index.get(&services).id),
-                None => check.policy.retain(|step| {
-                    matches!(step, PolicyStep::Alert | PolicyStep::Standby | PolicyStep::Reboot)
-                }),
+                Some(index) => {
+                    let service = index.get(&services);
+                    check.scope = CheckScope::Service(service.id);
+                    if check.kind == CheckKind::Service && service.status.is_none() {
+                        (check.kind, check.target) = (CheckKind::Memory, "50%".to_owned());
+                    }
+                }
+                None => {
+                    if check.kind == CheckKind::Service {
+                        (check.kind, check.target) = (CheckKind::Memory, "50%".to_owned());
+                    }
+                    check.policy.retain(|step| {
+                        matches!(step, PolicyStep::Alert | PolicyStep::Standby | PolicyStep::Reboot)
+                    });
+                }
             }
             check
         });
         let checks = checks.collect();
-        Config { cluster, nodes, services, checks }
+        let notify = notify.into_iter().map(|(of, mut notify)| {
+            notify.services = of.iter().map(|index| index.get(&services).id).collect();
+            notify
+        });
+        let notify = notify.collect();
+        Config { cluster, nodes, services, checks, notify }
     }
 }
 
@@ -300,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn random_lines_never_panic(text in "(\\[?(cluster|node|service|check|x)? ?[a-z0-9;#=\u{e9} ]{0,6}\\]?\n){0,20}") {
+    fn random_lines_never_panic(text in "(\\[?(cluster|node|service|check|notify|x)? ?[a-z0-9;#=\u{e9} ]{0,6}\\]?\n){0,20}") {
         survives(text.as_bytes());
     }
 

@@ -44,6 +44,7 @@ pub fn config() -> Config {
             policy: vec![PolicyStep::Alert],
             options: crate::config::CheckOptions::default(),
         }],
+        notify: Vec::new(),
     }
 }
 
@@ -88,6 +89,7 @@ fn cluster() -> Cluster {
         load_script: None,
         damping: Duration::from_secs(300),
         log_level: LogLevel::Info,
+        notify: None,
     }
 }
 
@@ -114,6 +116,8 @@ fn service(number: u8) -> Service {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
+        parts: Vec::new(),
         route: None,
     }
 }

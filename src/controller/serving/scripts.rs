@@ -5,25 +5,25 @@ use super::*;
 impl Controller {
     /// Something here answers for the service as soon as its addresses are up.
     pub(in crate::controller) fn server_runs(&self, id: ServiceId) -> bool {
-        let needs_start = self.config.service(id).is_some_and(|service| service.start.is_some());
+        let needs_start = self.config.service(id).is_some_and(|service| service.starts().next().is_some());
         let started = self.services.get(&id).is_some_and(|local| local.script == Script::Started);
         !needs_start || started || self.runs_already(id)
     }
 
     /// Another service of this node with the same start command has been started.
     fn runs_already(&self, id: ServiceId) -> bool {
-        let Some(start) = self.config.service(id).and_then(|service| service.start.as_ref()) else {
+        let Some(own) = self.config.service(id).filter(|service| service.starts().next().is_some()) else {
             return false;
         };
         self.services.iter().any(|(&other, local)| {
             other != id
                 && local.script == Script::Started
-                && self.config.service(other).and_then(|service| service.start.as_ref()) == Some(start)
+                && self.config.service(other).is_some_and(|service| service.starts().eq(own.starts()))
         })
     }
 
     pub(in crate::controller) fn start(&mut self, _now: Instant, id: ServiceId) {
-        let wanted = self.config.service(id).is_some_and(|service| service.start.is_some());
+        let wanted = self.config.service(id).is_some_and(|service| service.starts().next().is_some());
         let token = self.next_token;
         let Some(local) = self.services.get_mut(&id) else { return };
         if !wanted {
@@ -55,16 +55,18 @@ impl Controller {
         if local.script != Script::Started || local.present || local.wanted {
             return;
         }
-        let stop = self.config.service(id).and_then(|service| service.stop.clone());
-        let shared = stop.is_some()
-            && self.services.iter().any(|(&other, local)| {
+        let config = Arc::clone(&self.config);
+        let own = config.service(id).filter(|service| service.stops().next().is_some());
+        let shared = own.is_some_and(|own| {
+            self.services.iter().any(|(&other, local)| {
                 other != id
                     && local.script != Script::Stopped
-                    && self.config.service(other).and_then(|service| service.stop.clone()) == stop
-            });
+                    && config.service(other).is_some_and(|service| service.stops().eq(own.stops()))
+            })
+        });
         let token = self.next_token;
         let local = self.services.get_mut(&id).expect("looked at above");
-        if stop.is_none() || shared {
+        if own.is_none() || shared {
             local.script = Script::Stopped;
             return;
         }

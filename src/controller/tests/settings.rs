@@ -40,6 +40,7 @@ pub fn settings(nodes: usize) -> Config {
         nodes: (0..nodes).map(configured).collect(),
         services: (0..nodes).map(|at| configured_service(at, Some(node(at)))).collect(),
         checks: Vec::new(),
+        notify: Vec::new(),
     }
 }
 
@@ -68,6 +69,7 @@ fn cluster() -> Cluster {
         load_script: None,
         damping: Duration::from_secs(300),
         log_level: LogLevel::Info,
+        notify: None,
     }
 }
 
@@ -95,6 +97,8 @@ pub fn configured_service(at: usize, home: Option<NodeId>) -> Service {
         weight: 1.0,
         start: None,
         stop: None,
+        status: None,
+        parts: Vec::new(),
         route: None,
     }
 }

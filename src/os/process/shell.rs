@@ -9,7 +9,6 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::{CString, OsString};
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,21 +23,19 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// Runs `command` in `/`, with this process's environment and `environment`, without real time, with no signal blocked.
+    /// Runs `command` in `/`, with these as standard input, output and error, with this process's environment and `environment`, without real time, with no signal blocked.
     ///
     /// # Errors
     /// No process left; a NUL in what is given.
     pub fn spawn(
         command: &str,
         environment: &[(&str, &str)],
-        output: BorrowedFd<'_>,
-        error: BorrowedFd<'_>,
+        standard: [BorrowedFd<'_>; 3],
         leash: Option<BorrowedFd<'_>>,
     ) -> io::Result<Self> {
-        let nothing = File::open("/dev/null")?;
         let mut descriptors = PosixSpawnFileActions::init()?;
-        for (from, to) in [(nothing.as_raw_fd(), 0), (output.as_raw_fd(), 1), (error.as_raw_fd(), 2)] {
-            descriptors.add_dup2(from, to)?;
+        for (from, to) in standard.iter().zip(0..) {
+            descriptors.add_dup2(from.as_raw_fd(), to)?;
         }
         if let Some(leash) = leash {
             descriptors.add_dup2(leash.as_raw_fd(), LEASH)?;

@@ -158,3 +158,17 @@ fn whoever_starts_it_a_command_is_ordinary_and_hears_signals() {
     let (done, said) = realtime.join().expect("no assertion failed");
     assert!(!done || said.contains("SCHED_OTHER"), "{said}");
 }
+
+#[test]
+fn what_is_fed_is_read_or_not() {
+    let bell = Doorbell::new().expect("eventfd");
+    // More than a pipe holds: a command that does not read keeps nobody waiting.
+    let input = "words\n".repeat(100_000);
+    let fed = |command: &str| {
+        let mut lines = Vec::new();
+        let outcome = feed(command, input.as_bytes(), &[], LONG, &bell, |line| lines.push(line.to_owned()));
+        (outcome.expect("the shell starts"), lines)
+    };
+    assert_eq!(fed("wc -l"), (Outcome::Done, vec!["100000".to_owned()]));
+    assert_eq!(fed("exit 3"), (Outcome::Failed(3), vec![]));
+}

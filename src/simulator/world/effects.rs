@@ -147,8 +147,8 @@ impl World {
     fn run_command(&mut self, node: usize, service: ServiceId, action: Action, token: u64) {
         let life = self.hosts[node].life;
         let command = self.config.service(service).and_then(|service| match action {
-            Action::Start => service.start.as_ref(),
-            Action::Stop => service.stop.as_ref(),
+            Action::Start => service.starts().next(),
+            Action::Stop => service.stops().next(),
         });
         let (after, ok) = if command.is_none() {
             (5 * MICRO, true)

@@ -19,6 +19,7 @@ mod link;
 mod machine;
 mod process;
 mod script;
+mod service;
 mod tcp;
 
 pub use link::NOT_SEEN;
@@ -57,6 +58,7 @@ pub fn look(job: &Job, call_off: &Doorbell) -> Result {
         CheckKind::Fd => descriptors::look(&check.target),
         CheckKind::Clock => clock_kept::look(&check.target),
         CheckKind::Dns => dns::look(check),
+        CheckKind::Service => service::look(job, call_off),
     };
     Result { finding, process: None }
 }

@@ -10,6 +10,7 @@ use crate::os::clock;
 use crate::os::doorbell::Doorbell;
 use crate::recovery::Finding;
 use crate::threads::mailbox::Sender;
+use crate::threads::services::agent::Places;
 use crate::threads::{Urgency, start};
 use crate::vocabulary::Instant;
 use parking_lot::{Condvar, Mutex};
@@ -50,6 +51,10 @@ pub struct Job {
     pub told: bool,
     /// Packets with errors up to the last run.
     pub errors_seen: Arc<AtomicU64>,
+    /// What the service and its parts have for who asks how they are, each with the part's name.
+    pub statuses: Vec<(Option<String>, String)>,
+    /// Where agents are.
+    pub places: Arc<Places>,
 }
 
 /// All workers.

@@ -64,6 +64,7 @@ fn lab(name: &str, checks: &str) -> Lab {
         driver,
         services: ordering,
         published: published.clone(),
+        places: Arc::default(),
         reboot: format!("echo restarted > {}/reboot", directory.display()),
         seed: 7,
     };

@@ -31,16 +31,21 @@ struct Lab {
 }
 
 fn lab(name: &str) -> Lab {
+    lab_with(name, CONFIG, Places::default())
+}
+
+fn lab_with(name: &str, config: &str, places: Places) -> Lab {
     let file = std::env::temp_dir().join(format!("diehard-services-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&file);
-    let text = CONFIG.replace("FILE", &file.display().to_string());
+    let text = config.replace("FILE", &file.display().to_string());
     let parsed = config::parse("test", text.as_bytes()).expect("a right configuration");
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(16).expect("descriptors");
     let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
     let published =
         Arc::new(Published::new(Arc::new(parsed.config), keys, LifeSigns::new().expect("a page")));
-    let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published };
+    let places = Arc::new(places);
+    let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published, places };
     let thread = crate::threads::start("services", crate::threads::Urgency::Ordinary, || services.run());
     Lab { orders, told, thread: thread.expect("starts"), file }
 }
@@ -93,4 +98,57 @@ fn the_end_calls_off_what_runs() {
     assert_eq!(lab.answer(), (1, false));
     lab.end();
     assert!(clock::now().since(began) < Duration::from_secs(4));
+}
+
+const PARTS: &str = "
+[cluster]
+name = test
+script_timeout = 20s
+[node a]
+priority = 1
+internal = eth1 192.168.10.1/24
+external = eth0
+[service shop]
+home = a
+address = 203.0.113.21/24
+start = echo start own >> FILE
+stop = echo stop own >> FILE; exit 1
+[part disk]
+service = shop
+start = echo start $DIEHARD_PART >> FILE
+stop = echo stop $DIEHARD_PART >> FILE
+[part database]
+service = shop
+start = echo start $DIEHARD_PART of $DIEHARD_SERVICE >> FILE
+[part web]
+service = shop
+start = echo start web >> FILE; [ ! -e FILE.refuse ]
+stop = echo stop web >> FILE
+";
+
+#[test]
+fn parts_start_in_order_and_stop_in_reverse() {
+    let lab = lab_with("parts", PARTS, Places::default());
+    let lines = || {
+        let text = std::fs::read_to_string(&lab.file).expect("written");
+        let _ = std::fs::remove_file(&lab.file);
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    lab.order("shop", Action::Start, 1);
+    assert_eq!(lab.answer(), (1, true));
+    assert_eq!(lines(), ["start own", "start disk", "start database of shop", "start web"]);
+    lab.order("shop", Action::Stop, 2);
+    assert_eq!(lab.answer(), (2, false), "one of them has failed, and all were stopped");
+    assert_eq!(lines(), ["stop web", "stop disk", "stop own"]);
+    // What was started before the one that fails is stopped again: it runs elsewhere now.
+    let refuse = PathBuf::from(format!("{}.refuse", lab.file.display()));
+    std::fs::write(&refuse, "").expect("writable");
+    lab.order("shop", Action::Start, 3);
+    let answer = lab.answer();
+    std::fs::remove_file(&refuse).expect("ours");
+    assert_eq!(answer, (3, false));
+    let expected =
+        ["start own", "start disk", "start database of shop", "start web", "stop disk", "stop own"];
+    assert_eq!(lines(), expected);
+    lab.end();
 }

@@ -14,11 +14,7 @@ const LONGEST_MESSAGE: usize = 200;
 pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
     let check = &job.check;
     let mon = check.options.speaks == Speaks::Mon;
-    let mut environment = vec![
-        ("DIEHARD_CHECK", check.name.as_str()),
-        ("DIEHARD_SERVICE", &job.service),
-        ("DIEHARD_ADDRESSES", &job.addresses),
-    ];
+    let mut environment = environment(job).to_vec();
     if mon {
         environment.extend([("MON_GROUP", job.service.as_str()), ("MON_SERVICE", &check.name)]);
     }
@@ -47,6 +43,15 @@ pub(super) fn look(job: &Job, call_off: &Doorbell) -> Finding {
     found.measured(performance)
 }
 
+/// What every command of a check is told.
+pub(super) fn environment(job: &Job) -> [(&str, &str); 3] {
+    [
+        ("DIEHARD_CHECK", &job.check.name),
+        ("DIEHARD_SERVICE", &job.service),
+        ("DIEHARD_ADDRESSES", &job.addresses),
+    ]
+}
+
 /// As mon calls its monitors: the hosts are the last arguments.
 fn with_hosts(job: &Job) -> String {
     let hosts = &job.check.options.hosts;
@@ -56,13 +61,13 @@ fn with_hosts(job: &Job) -> String {
 }
 
 /// `OK - fine | time=0.1s;1;2` → what people read, and what was measured.
-fn parts(line: &str) -> (String, Option<String>) {
+pub(super) fn parts(line: &str) -> (String, Option<String>) {
     let (words, measured) = line.split_once('|').unwrap_or((line, ""));
     let measured = message(measured);
     (message(words), (!measured.is_empty()).then_some(measured))
 }
 
 /// As much of a line as people read.
-fn message(line: &str) -> String {
+pub(super) fn message(line: &str) -> String {
     line.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_MESSAGE).collect()
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{Check, CheckOptions, CheckScope, PolicyStep};
 use crate::os::{clock, namespace};
+use crate::threads::services::agent::Places;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU64;
@@ -27,7 +28,21 @@ fn job(kind: CheckKind, target: &str) -> Job {
 fn of(check: Check) -> Job {
     let (began, errors_seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(link::NOT_SEEN)));
     let (service, addresses, device) = ("www1".to_owned(), "203.0.113.21".to_owned(), "eth0".to_owned());
-    Job { number: 1, check, began, service, addresses, device, ended: None, told: false, errors_seen }
+    let places = Arc::default();
+    let statuses = Vec::new();
+    Job {
+        number: 1,
+        check,
+        began,
+        service,
+        addresses,
+        device,
+        ended: None,
+        told: false,
+        errors_seen,
+        statuses,
+        places,
+    }
 }
 
 fn finding(kind: CheckKind, target: &str) -> Finding {
@@ -117,6 +132,50 @@ fn a_plugin_speaks_by_exit_code_and_first_line() {
         assert_eq!(finding(CheckKind::Script, command), expected, "{command}");
     }
     assert_eq!(late(CheckKind::Script, "yes | cat; sleep 60"), Finding::bad("no answer within 50 ms"));
+}
+
+#[test]
+fn a_service_is_asked_by_its_own_status() {
+    let directory = std::env::temp_dir().join(format!("diehard-status-{}", std::process::id()));
+    let agents = directory.join("resource.d/test");
+    std::fs::create_dir_all(&agents).expect("a new directory");
+    let text = "#!/bin/sh\necho INFO: a note >&2\ncase $OCF_CHECK_LEVEL in 0) exit 0;; 1) echo ocf-exit-reason:no page >&2; \
+                exit 1;; 2) exit 7;; *) sleep 600;; esac\n";
+    std::fs::write(agents.join("agent"), text).expect("writable");
+    namespace::run(&format!("chmod 755 {}/agent", agents.display()));
+    let places = Places { ocf_root: directory.clone(), ..Places::default() };
+    let asked = |status: &str, level: &str| {
+        let mut job = job(CheckKind::Service, level);
+        (job.statuses, job.places) = (vec![(None, status.to_owned())], Arc::new(places.clone()));
+        if level == "3" {
+            job.check.timeout = Duration::from_millis(50);
+        }
+        look(&job, &Doorbell::new().expect("a descriptor")).finding
+    };
+    for (status, level, expected) in [
+        ("echo fine", "0", Finding::well("fine")),
+        ("true", "0", Finding::well("running")),
+        ("echo $DIEHARD_SERVICE is dead; exit 1", "0", Finding::bad("exit code 1: www1 is dead")),
+        ("kill -9 $$", "0", Finding::bad("ended by signal 9")),
+        ("ocf:test:agent", "0", Finding::well("running")),
+        ("ocf:test:agent", "1", Finding::bad("it failed (OCF exit code 1): no page")),
+        ("ocf:test:agent", "2", Finding::bad("not running (OCF exit code 7)")),
+        ("ocf:test:agent", "3", Finding::bad("no answer within 50 ms")),
+    ] {
+        assert_eq!(asked(status, level), expected, "{status} {level}");
+    }
+    let parts = |statuses: &[(&str, &str)]| {
+        let mut job = job(CheckKind::Service, "0");
+        job.statuses =
+            statuses.iter().map(|(part, text)| (Some((*part).to_owned()), (*text).to_owned())).collect();
+        look(&job, &Doorbell::new().expect("a descriptor")).finding
+    };
+    assert_eq!(parts(&[("disk", "true"), ("web", "echo up")]), Finding::well("all 2 run"));
+    let bad = parts(&[("disk", "true"), ("web", "echo down; exit 3"), ("last", "kill -9 $$")]);
+    assert_eq!(bad, Finding::bad("web: exit code 3: down"));
+    let missing = asked("ocf:test:other", "0");
+    std::fs::remove_dir_all(&directory).expect("ours");
+    assert!(!missing.well && missing.message.starts_with("there is no "), "{missing:?}");
 }
 
 #[test]
