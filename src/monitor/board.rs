@@ -20,7 +20,7 @@ pub const PULSE: Duration = Duration::from_millis(500);
 
 /// Fields of the status that change all the time: no news by themselves.
 const RESTLESS: [&str; 3] = ["lease_ms", "lateness_ms", "traffic"];
-const RESTLESS_OF_NODES: [&str; 4] = ["heard_ms", "lateness_ms", "round_trip_ms", "rejected"];
+const RESTLESS_OF_NODES: [&str; 5] = ["heard_ms", "lateness_ms", "round_trip_ms", "rejected", "damped_ms"];
 
 /// The one of a process.
 pub struct Board {

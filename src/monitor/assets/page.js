@@ -35,6 +35,8 @@ function troubles(status) {
     else if (["down", "suspect"].includes(state(service.holder))) found.push(["bad", `IN DOUBT: ${service.name} (${where}) is on ${service.holder}, which is ${state(service.holder)}`]);
     if (service.state === "held" && service.stranger) found.push(["bad", `CONFLICT: ${service.stranger} claims an address of ${service.name} too`]);
   }
+  const spare = (status.forecast ?? []).filter(({ services }) => services?.some(({ to }) => !to)).map(({ node }) => node);
+  if (spare.length) found.push(["warn", `NO SPARE: if ${spare.join(" or ")} dies, services are lost; see the forecast`]);
   if (status.frozen) found.push(["warn", "FROZEN: no automatic moves except from the dead"]);
   for (const node of status.nodes) {
     if (node.state !== "up") found.push([node.state === "down" ? "bad" : "warn", `${node.name} is ${node.state === "standby" ? "on standby" : node.state}`]);
