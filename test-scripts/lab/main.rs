@@ -8,6 +8,7 @@
 
 mod address_watch;
 mod bench;
+mod browser;
 mod busy;
 mod calm;
 mod chaos;

@@ -3,6 +3,7 @@
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
 //! `configured` one configuration for all, `checked` servers that fail on living machines,
+//! `monitor` what a browser shows of all that,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
@@ -13,6 +14,7 @@ mod edges;
 mod guardian;
 mod hands;
 mod instrument;
+mod monitor;
 mod partitions;
 mod remains;
 
@@ -90,6 +92,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    tally.group(&plan(options, 4, Scripts::None), "4", &monitor::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }
