@@ -78,6 +78,8 @@ const PHASES: [(&str, &str); 4] =
 /// What is remembered.
 #[derive(Debug, Default)]
 pub struct Story {
+    /// Who answers.
+    me: String,
     services: BTreeMap<String, Service>,
     /// Oldest first; those that last are not among them.
     over: VecDeque<Outage>,
@@ -95,6 +97,7 @@ struct Service {
 impl Story {
     /// Another status, seen at `now`, which is `time` for people.
     pub fn look(&mut self, now: Instant, time: &str, status: &Status) {
+        status.node.clone_into(&mut self.me);
         if !status.quorum {
             // A node without quorum knows about itself alone.
             return self.forget();
@@ -164,7 +167,9 @@ impl Story {
             *self.counts.decisions.entry(why.to_owned()).or_default() += 1;
         }
         let length = |field: &str| entry.fields.get(field).and_then(Value::as_f64).map(|ms| ms / 1000.0);
-        if let ("down", Some(after)) = (name, length("after_ms")) {
+        // Several nodes come to the same verdict; the receipt of a takeover is its taker's alone.
+        let mine = entry.node.is_empty() || entry.node == self.me;
+        if let ("down", true, Some(after)) = (name, mine, length("after_ms")) {
             self.counts.detections.add(after);
         }
         for (phase, field) in PHASES {

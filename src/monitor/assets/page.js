@@ -46,8 +46,10 @@ function troubles(status) {
   for (const service of status.services) {
     for (const check of service.checks) if (check.state === "failing") found.push(["warn", `check ${check.name} of ${service.name} fails: ${check.message}`]);
   }
-  const digests = new Set(status.nodes.map((node) => node.config_digest).filter(Boolean));
-  if (digests.size > 1) found.push(["warn", "CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf"]);
+  const drift = status.config_drift ?? [];
+  if (drift.length) found.push(["warn", `CONFIGURATIONS DIFFER: ${drift.join(", ")} ${drift.length > 1 ? "have" : "has"} not the same diehard.conf as the others`]);
+  const waits = status.key_change_waits_for ?? [];
+  if (waits.length) found.push(["warn", `the change of the key waits for ${waits.join(", ")}`]);
   return found;
 }
 

@@ -94,8 +94,8 @@ export function checks(status) {
   ];
   document.querySelector("#checks-of").textContent = `as ${status.node} sees them`;
   fill("checks", all.map(([of, check]) => {
-    const [level, sign] = CHECK_LEVELS[check.state] ?? ["warn", "?"];
-    return row(header(check.name), element("td", of), badge(`${sign} ${check.state}`, level), element("td", check.message || "not looked at from here"));
+    const [level, sign] = check.warning ? ["warn", "▲"] : CHECK_LEVELS[check.state] ?? ["warn", "?"];
+    return row(header(check.name), element("td", of), badge(`${sign} ${check.state}${check.warning ? ", warns" : ""}`, level), element("td", check.message || "not looked at from here"));
   }), "no checks are configured");
 }
 

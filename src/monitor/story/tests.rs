@@ -141,8 +141,10 @@ fn events_are_counted_by_name_reason_and_length() {
         json!({"event": "move-began", "why": "failback"}),
         json!({"event": "receipt", "detect_ms": 60.0, "confirm_ms": 3.0}),
         json!({}),
+        json!({"event": "down", "node": "web3", "after_ms": 52.0, "elsewhere": true}),
     ] {
-        let entry = json!({"sequence": 1, "time": "t", "text": "x", "fields": fields});
+        let node = if fields["elsewhere"] == true { "web9" } else { "" };
+        let entry = json!({"sequence": 1, "time": "t", "node": node, "text": "x", "fields": fields});
         story.happened(&serde_json::from_value(entry).expect("an entry"));
     }
     let counts = story.counts();
