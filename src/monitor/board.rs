@@ -20,7 +20,8 @@ pub const PULSE: Duration = Duration::from_millis(500);
 
 /// Fields of the status that change all the time: no news by themselves.
 const RESTLESS: [&str; 3] = ["lease_ms", "lateness_ms", "traffic"];
-const RESTLESS_OF_NODES: [&str; 4] = ["heard_ms", "lateness_ms", "round_trip_ms", "rejected"];
+const RESTLESS_OF_CHECKS: [&str; 2] = ["took_ms", "performance"];
+const RESTLESS_OF_NODES: [&str; 5] = ["heard_ms", "lateness_ms", "round_trip_ms", "rejected", "damped_ms"];
 
 /// The one of a process.
 pub struct Board {
@@ -292,6 +293,13 @@ fn without_the_restless(mut status: Value) -> Value {
     for node in status["nodes"].as_array_mut().into_iter().flatten() {
         if let Some(fields) = node.as_object_mut() {
             remove(fields, &RESTLESS_OF_NODES);
+        }
+    }
+    for of in ["nodes", "services"] {
+        let of_each = status[of].as_array_mut().into_iter().flatten();
+        let checks = of_each.flat_map(|it| it["checks"].as_array_mut().into_iter().flatten());
+        for fields in checks.filter_map(Value::as_object_mut) {
+            remove(fields, &RESTLESS_OF_CHECKS);
         }
     }
     status

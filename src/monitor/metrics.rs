@@ -95,9 +95,11 @@ fn of_the_cluster(status: &Status) -> Vec<Family> {
     let digits: String = term.chars().take_while(char::is_ascii_digit).collect();
     let number = |text: &str| Sample::Gauge(text.parse().unwrap_or_default());
     let seconds = |name, help, ms: f64| alone(name, help, Sample::Gauge(ms / 1000.0)).in_seconds();
-    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    digests.sort_unstable();
-    digests.dedup();
+    let drifted = Sample::Gauge(status.config_drift.len() as f64);
+    let unplaceable = status.forecast.iter().map(|forecast| {
+        let lost = forecast.services.iter().filter(|fate| fate.to.is_none() || !forecast.quorum).count();
+        (label("node", &forecast.node), Sample::Gauge(lost as f64))
+    });
     vec![
         alone("diehard_quorum", "This node may serve.", flag(status.quorum)),
         alone("diehard_frozen", "No automatic moves.", flag(status.frozen)),
@@ -108,11 +110,8 @@ fn of_the_cluster(status: &Status) -> Vec<Family> {
         ),
         alone("diehard_term", "Elections: the round of the term.", number(&digits)),
         alone("diehard_version", "Changes of the state in this term.", number(version)),
-        alone(
-            "diehard_configurations",
-            "Different configurations in the cluster.",
-            Sample::Gauge(digests.len() as f64),
-        ),
+        alone("diehard_configurations_differ", "Nodes whose configuration is another one.", drifted),
+        family("diehard_forecast_lost", "Services that nobody could take if the node died.", unplaceable),
         seconds("diehard_hello_interval", "T in force.", status.hello_interval_ms),
         seconds("diehard_probe_interval", "p in force.", status.probe_interval_ms),
         seconds("diehard_lease", "How long this node may still serve.", status.lease_ms.unwrap_or_default()),
@@ -163,6 +162,9 @@ fn of_services(status: &Status) -> Vec<Family> {
         let labels = vec![("service", it.name.clone()), ("node", it.holder.clone()?)];
         Some((labels, Sample::Gauge(1.0)))
     });
+    let all = services.iter().map(|it| &it.checks).chain(status.nodes.iter().map(|it| &it.checks)).flatten();
+    let took =
+        all.filter_map(|check| Some((label("check", &check.name), Sample::Gauge(check.took_ms? / 1000.0))));
     let of_services = services.iter().flat_map(|it| it.checks.iter().map(|check| (it.name.as_str(), check)));
     let of_node = status.nodes.iter().flat_map(|it| it.checks.iter().map(|check| (it.name.as_str(), check)));
     let looked_at = |(_, check): &(&str, &CheckView)| check.state != "unknown";
@@ -175,6 +177,7 @@ fn of_services(status: &Status) -> Vec<Family> {
         family("diehard_service_at_home", "Its holder is its home.", at_home),
         family("diehard_service_holder", "1 for the node that has it.", holders),
         family("diehard_check_ok", "What this node's checks say.", checks),
+        family("diehard_check_took", "How long the check's last run took.", took).in_seconds(),
     ]
 }
 

@@ -57,7 +57,7 @@ impl Lengths {
 /// What was counted since the monitor started.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// By cause: `failure` (its holder fell silent or lost it), `planned` (it moved while it was served).
+    /// By cause: `failure` (its holder fell silent or lost it), `planned` (it went from one living node to another).
     pub takeovers: BTreeMap<&'static str, u64>,
     /// By name.
     pub events: BTreeMap<String, u64>,
@@ -78,6 +78,8 @@ const PHASES: [(&str, &str); 4] =
 /// What is remembered.
 #[derive(Debug, Default)]
 pub struct Story {
+    /// Who answers.
+    me: String,
     services: BTreeMap<String, Service>,
     /// Oldest first; those that last are not among them.
     over: VecDeque<Outage>,
@@ -90,12 +92,12 @@ struct Service {
     server: Option<String>,
     /// Since when nobody does, and when that was seen.
     unserved: Option<(Instant, String)>,
-    moving: bool,
 }
 
 impl Story {
     /// Another status, seen at `now`, which is `time` for people.
     pub fn look(&mut self, now: Instant, time: &str, status: &Status) {
+        status.node.clone_into(&mut self.me);
         if !status.quorum {
             // A node without quorum knows about itself alone.
             return self.forget();
@@ -105,11 +107,9 @@ impl Story {
             let Some(known) = self.services.get_mut(&service.name) else {
                 let unserved = server.is_none().then(|| (now, time.to_owned()));
                 let server = server.map(|node| node.name.clone());
-                self.services.insert(service.name.clone(), Service { server, unserved, moving: false });
+                self.services.insert(service.name.clone(), Service { server, unserved });
                 continue;
             };
-            let planned = known.moving && known.unserved.is_none();
-            known.moving = service.state == "moving";
             match (server, known.server.clone()) {
                 (None, from) => {
                     if known.unserved.is_none() {
@@ -124,12 +124,12 @@ impl Story {
                 (Some(node), from) => {
                     let silent = from.as_ref().and_then(|from| silence(status, from));
                     known.server = Some(node.name.clone());
-                    let began = known.unserved.take().map(|(began, _)| began);
-                    if planned && began.is_none() {
+                    let seen = known.unserved.take().map(|(began, _)| began);
+                    let dead = silent.filter(|silent| lost(status, from.as_deref(), *silent));
+                    let Some(began) = seen.or_else(|| dead.map(|silent| before(now, Some(silent)))) else {
                         *self.counts.takeovers.entry("planned").or_default() += 1;
                         continue;
-                    }
-                    let began = began.unwrap_or_else(|| before(now, silent));
+                    };
                     let outage = Outage {
                         service: service.name.clone(),
                         to: Some(node.name.clone()),
@@ -167,7 +167,9 @@ impl Story {
             *self.counts.decisions.entry(why.to_owned()).or_default() += 1;
         }
         let length = |field: &str| entry.fields.get(field).and_then(Value::as_f64).map(|ms| ms / 1000.0);
-        if let ("down", Some(after)) = (name, length("after_ms")) {
+        // Several nodes come to the same verdict; the receipt of a takeover is its taker's alone.
+        let mine = entry.node.is_empty() || entry.node == self.me;
+        if let ("down", true, Some(after)) = (name, mine, length("after_ms")) {
             self.counts.detections.add(after);
         }
         for (phase, field) in PHASES {
@@ -204,6 +206,14 @@ fn server_of<'a>(service: &ServiceStatus, status: &'a Status) -> Option<&'a Node
     let holder = service.holder.as_ref().filter(|_| served)?;
     let node = status.nodes.iter().find(|node| node.name == *holder)?;
     (!matches!(node.state.as_str(), "suspect" | "down")).then_some(node)
+}
+
+/// Between two looks it went to another node: because its holder died? A node that leaves in order is no member any more
+/// either, but was heard until then.
+fn lost(status: &Status, holder: Option<&str>, silent: Duration) -> bool {
+    let node = status.nodes.iter().find(|node| Some(node.name.as_str()) == holder);
+    let gone = node.is_some_and(|node| matches!(node.state.as_str(), "suspect" | "down"));
+    gone && silent.as_secs_f64() * 1000.0 >= status.hello_interval_ms
 }
 
 /// How long nothing was heard of a node.

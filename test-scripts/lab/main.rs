@@ -9,6 +9,7 @@
 mod address_watch;
 mod agents;
 mod bench;
+mod browser;
 mod busy;
 mod calm;
 mod chaos;

@@ -4,6 +4,7 @@
 //! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands`
 //! others' hands and own faults, `partitions` cuts and heals, `configured` one configuration for all, `checked` and
 //! `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
+//! `monitor` what a browser shows of all that,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
@@ -17,6 +18,7 @@ mod faulty;
 mod guardian;
 mod hands;
 mod instrument;
+mod monitor;
 mod partitions;
 mod placed;
 mod remains;
@@ -111,6 +113,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
     let mut served = plan(options, 4, Scripts::Agents);
     served.extra += &crate::agents::configuration();
     tally.group(&served, "4", &agents::TESTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::None), "4", &monitor::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

@@ -35,6 +35,8 @@ function troubles(status) {
     else if (["down", "suspect"].includes(state(service.holder))) found.push(["bad", `IN DOUBT: ${service.name} (${where}) is on ${service.holder}, which is ${state(service.holder)}`]);
     if (service.state === "held" && service.stranger) found.push(["bad", `CONFLICT: ${service.stranger} claims an address of ${service.name} too`]);
   }
+  const spare = (status.forecast ?? []).filter(({ services }) => services?.some(({ to }) => !to)).map(({ node }) => node);
+  if (spare.length) found.push(["warn", `NO SPARE: if ${spare.join(" or ")} dies, services are lost; see the forecast`]);
   if (status.frozen) found.push(["warn", "FROZEN: no automatic moves except from the dead"]);
   for (const node of status.nodes) {
     if (node.state !== "up") found.push([node.state === "down" ? "bad" : "warn", `${node.name} is ${node.state === "standby" ? "on standby" : node.state}`]);
@@ -44,8 +46,10 @@ function troubles(status) {
   for (const service of status.services) {
     for (const check of service.checks) if (check.state === "failing") found.push(["warn", `check ${check.name} of ${service.name} fails: ${check.message}`]);
   }
-  const digests = new Set(status.nodes.map((node) => node.config_digest).filter(Boolean));
-  if (digests.size > 1) found.push(["warn", "CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf"]);
+  const drift = status.config_drift ?? [];
+  if (drift.length) found.push(["warn", `CONFIGURATIONS DIFFER: ${drift.join(", ")} ${drift.length > 1 ? "have" : "has"} not the same diehard.conf as the others`]);
+  const waits = status.key_change_waits_for ?? [];
+  if (waits.length) found.push(["warn", `the change of the key waits for ${waits.join(", ")}`]);
   return found;
 }
 

@@ -94,8 +94,8 @@ export function checks(status) {
   ];
   document.querySelector("#checks-of").textContent = `as ${status.node} sees them`;
   fill("checks", all.map(([of, check]) => {
-    const [level, sign] = CHECK_LEVELS[check.state] ?? ["warn", "?"];
-    return row(header(check.name), element("td", of), badge(`${sign} ${check.state}`, level), element("td", check.message || "not looked at from here"));
+    const [level, sign] = check.warning ? ["warn", "▲"] : CHECK_LEVELS[check.state] ?? ["warn", "?"];
+    return row(header(check.name), element("td", of), badge(`${sign} ${check.state}${check.warning ? ", warns" : ""}`, level), element("td", check.message || "not looked at from here"));
   }), "no checks are configured");
 }
 
@@ -137,13 +137,17 @@ export function matrix(status) {
   }), "no nodes");
 }
 
+// What happens if a node dies: one line for each that holds something. A daemon that does not tell has no section.
 export function forecast(status) {
-  const section = document.querySelector("#forecast-section");
-  const told = status.forecast;
-  section.hidden = !told || (Array.isArray(told) && !told.length);
-  if (section.hidden) return;
-  const words = (value) => typeof value === "object" && value !== null
-    ? Object.entries(value).filter(([, part]) => part !== null && part !== "").map(([name, part]) => `${name.replaceAll("_", " ")}: ${words(part)}`).join(" · ")
-    : String(value);
-  document.querySelector("#forecast").replaceChildren(...(Array.isArray(told) ? told : [told]).map((part) => element("li", words(part))));
+  const told = Array.isArray(status.forecast) ? status.forecast : [];
+  document.querySelector("#forecast-section").hidden = !told.length;
+  document.querySelector("#forecast").replaceChildren(...told.map(({ node, quorum, services }) => {
+    const line = element("li", `If ${node} dies: `);
+    if (quorum === false) line.append(element("span", "✕ no quorum is left, nothing is served any more", "state bad"));
+    else services.forEach(({ service, to, load, overloaded }, index) => {
+      const then = typeof load === "number" ? ` (load then ${load.toFixed(2)}${overloaded ? ", MORE THAN IT CAN CARRY" : ""})` : "";
+      line.append(index ? "; " : "", element("span", to ? `${service} → ${to}${then}` : `✕ ${service}: NOBODY can take it`, to && !overloaded ? "" : "state bad"));
+    });
+    return line;
+  }));
 }

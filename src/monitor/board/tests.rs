@@ -45,10 +45,10 @@ fn what_changes_all_the_time_is_no_news_and_what_counts_is() {
 #[test]
 fn what_this_program_does_not_know_reaches_the_page_all_the_same() {
     let (board, mut raw) = (Board::new(true), raw());
-    raw["of_tomorrow"] = json!([{"if": "web1"}]);
+    raw["novelty"] = json!([{"if": "web1"}]);
     tell(&board, &raw);
     let state: Value = serde_json::from_str(&board.state()).expect("JSON");
-    assert_eq!(state["status"]["of_tomorrow"][0]["if"], "web1");
+    assert_eq!(state["status"]["novelty"][0]["if"], "web1");
     assert_eq!(state["monitor"]["actions"], true);
 }
 

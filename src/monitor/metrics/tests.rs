@@ -14,6 +14,10 @@ fn board() -> Board {
     raw["nodes"][1]["round_trip_ms"] = 0.2.into();
     raw["nodes"][1]["heard_ms"] = 20.0.into();
     raw["services"][0]["checks"][0]["state"] = "failing".into();
+    raw["services"][0]["checks"][0]["took_ms"] = 3.0.into();
+    let lost = serde_json::json!({"service": "www2", "to": null, "load": null, "overloaded": false});
+    raw["forecast"] = serde_json::json!([{"node": "web2", "quorum": true, "services": [lost]}]);
+    raw["config_drift"] = serde_json::json!(["web3"]);
     let board = Board::new(false);
     board.answered(serde_json::from_value(raw.clone()).expect("a status"), raw);
     let fields = [
@@ -45,6 +49,9 @@ fn the_text_is_well_formed_and_says_what_is() {
         "diehard_node_state{node=\"web1\",state=\"down\"} 0.0",
         "diehard_rejected_packets_total{reason=\"seal\"} 3",
         "diehard_announcements_total 4",
+        "diehard_forecast_lost{node=\"web2\"} 1.0",
+        "diehard_configurations_differ 1.0",
+        "diehard_check_took_seconds{check=\"www1-http\"} 0.003",
         "diehard_takeovers_total{cause=\"failure\"} 0",
         "diehard_decisions_total{why=\"holder-down\"} 1",
         "diehard_node_round_trip_seconds{node=\"web2\"} 0.0002",

@@ -92,6 +92,19 @@ fn a_planned_move_is_counted_and_is_no_outage() {
 }
 
 #[test]
+fn a_planned_move_between_two_looks_and_one_away_from_who_leaves_are_no_outages() {
+    let (mut story, mut status) = (Story::default(), calm());
+    story.look(at(0), "t0", &status);
+    status.services[0].holder = Some("web2".into());
+    story.look(at(100), "t1", &status);
+    status.services[2].holder = Some("web2".into());
+    node(&mut status, 2, "down", 30.0);
+    story.look(at(200), "t2", &status);
+    assert_eq!(story.counts().takeovers, [("planned", 2)].into());
+    assert_eq!(story.outages(at(300)), []);
+}
+
+#[test]
 fn nobody_measures_what_nobody_saw() {
     let (mut story, mut status) = (Story::default(), calm());
     story.look(at(0), "t0", &status);
@@ -128,8 +141,10 @@ fn events_are_counted_by_name_reason_and_length() {
         json!({"event": "move-began", "why": "failback"}),
         json!({"event": "receipt", "detect_ms": 60.0, "confirm_ms": 3.0}),
         json!({}),
+        json!({"event": "down", "node": "web3", "after_ms": 52.0, "elsewhere": true}),
     ] {
-        let entry = json!({"sequence": 1, "time": "t", "text": "x", "fields": fields});
+        let node = if fields["elsewhere"] == true { "web9" } else { "" };
+        let entry = json!({"sequence": 1, "time": "t", "node": node, "text": "x", "fields": fields});
         story.happened(&serde_json::from_value(entry).expect("an entry"));
     }
     let counts = story.counts();
@@ -144,7 +159,10 @@ fn events_are_counted_by_name_reason_and_length() {
 fn only_so_many_outages_are_remembered() {
     let (mut story, mut status) = (Story::default(), calm());
     for round in 0..2 * OUTAGES_MAX as u64 {
-        status.services[0].holder = Some(if round % 2 == 0 { "web1" } else { "web2" }.into());
+        let (holder, dead) = if round % 2 == 0 { ("web1", 1) } else { ("web2", 0) };
+        status.services[0].holder = Some(holder.into());
+        node(&mut status, 1 - dead, "up", 1.0);
+        node(&mut status, dead, "down", 300.0);
         story.look(at(round), "t", &status);
     }
     assert_eq!(story.outages(at(0)).len(), OUTAGES_MAX);

@@ -169,11 +169,11 @@ fn draw_events(frame: &mut Frame, glance: &Glance, area: Rect) {
         };
         (outage.time.as_str(), text, BAD)
     });
-    let plain = |entry: &Entry| (entry.text.clone(), Style::new());
-    let events = glance.events.iter().map(|entry| {
-        let (text, style) = plain(entry);
-        (entry.time.as_str(), text, style)
-    });
+    let told = |entry: &Entry| match entry.node.as_str() {
+        "" => entry.text.clone(),
+        node => format!("{node}: {}", entry.text),
+    };
+    let events = glance.events.iter().map(|entry| (entry.time.as_str(), told(entry), Style::new()));
     let mut all: Vec<_> = events.chain(outages).collect();
     all.sort_by(|one, other| other.0.cmp(one.0));
     let lines = all.into_iter().take(usize::from(area.height)).map(|(time, text, style)| {
