@@ -10,7 +10,9 @@
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
 //! | `receipt_words` | the receipt of a takeover in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
+//! | `vitals` | what the daemon measures about itself (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
+//! | `doctor` | what is not as it should be, with remedies |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
@@ -19,6 +21,7 @@ pub mod check_words;
 pub mod checks;
 pub mod cli;
 pub mod client;
+pub mod doctor;
 pub mod event_words;
 pub mod events;
 pub mod key;
@@ -31,3 +34,4 @@ mod scratch;
 pub mod server;
 pub mod status;
 pub mod table;
+pub mod vitals;

@@ -131,6 +131,8 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Look whether links, scheduling, sysctls, firewall, clocks, disk and files are as they should be
+    Doctor,
     /// Print a script that completes commands, options and arguments in a shell
     Completions {
         /// For which shell

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 mod completions;
 mod configuration;
+mod doctor;
 mod nearest;
 mod since;
 mod story;
@@ -129,6 +130,7 @@ impl Session<'_> {
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
             }
+            Command::Doctor => self.doctor(),
             Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }

@@ -81,6 +81,7 @@ impl Rehearsal {
             config: Arc::new(RwLock::new(Arc::new(samples::config()))),
             events: events.clone(),
             checks: Arc::default(),
+            vitals: Box::new(Default::default),
         };
         let server =
             Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");

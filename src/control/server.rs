@@ -9,6 +9,7 @@
 //!     config: config.clone(),          // Arc<RwLock<Arc<Config>>>: the driver replaces it on reload
 //!     events: events.clone(),
 //!     checks: board.clone(),
+//!     vitals: Box::new(move || …),     // from what the threads publish
 //! })?;
 //! …
 //! server.stop();                       // removes the socket, joins every thread
@@ -26,6 +27,7 @@
 use super::checks::Board;
 use super::events::EventLog;
 use super::protocol;
+use super::vitals::Vitals;
 use crate::config::Config;
 use crate::controller::View;
 use crate::wire::Command;
@@ -73,6 +75,8 @@ pub struct Desk {
     pub events: Arc<EventLog>,
     /// How the checks stand.
     pub checks: Arc<Board>,
+    /// What the daemon measures about itself.
+    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

@@ -83,7 +83,10 @@ impl Running {
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
         let (events, checks) = (published.events.clone(), published.checks.clone());
-        let desk = Desk { ask, config, events, checks };
+        let (file, state) = (plan.arguments.config.clone(), plan.arguments.state_dir.clone());
+        let measured = published.clone();
+        let vitals = Box::new(move || measured.vitals(&file, &state));
+        let desk = Desk { ask, config, events, checks, vitals };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `checked` servers that fail on living machines,
+//! `checked` servers that fail on living machines, `operators` what an operator sees,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
@@ -12,6 +12,7 @@ mod edges;
 mod guardian;
 mod hands;
 mod instrument;
+mod operators;
 mod partitions;
 mod remains;
 
@@ -88,6 +89,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
+    tally.group(&plan(options, 4, Scripts::None), "4", &operators::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

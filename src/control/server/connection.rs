@@ -120,6 +120,10 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             let status = status::status(&view, &config, &shared.desk.checks.read());
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
+        Question::Vitals => {
+            let vitals = (shared.desk.vitals)();
+            return Ok(serde_json::to_value(vitals).expect("vitals have string keys only"));
+        }
         Question::Events { since, limit, .. } => {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));

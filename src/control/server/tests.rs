@@ -39,7 +39,13 @@ fn ask_raw(client: &mut BufReader<UnixStream>, bytes: &[u8]) -> Option<Answer> {
 
 fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
     let config = Arc::new(RwLock::new(Arc::new(config())));
-    Desk { ask: Box::new(ask), config, events: Arc::default(), checks: Arc::default() }
+    Desk {
+        ask: Box::new(ask),
+        config,
+        events: Arc::default(),
+        checks: Arc::default(),
+        vitals: Box::new(Default::default),
+    }
 }
 
 #[test]
