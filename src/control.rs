@@ -13,6 +13,8 @@
 //! | `vitals` | what the daemon measures about itself (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
 //! | `doctor` | what is not as it should be, with remedies |
+//! | `why` | why a service is where it is: the object and its text (PURE) |
+//! | `drift` | nodes whose configuration differs (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
 //!
 //! The daemon starts `server::Server`, the binary `diehard` calls `cli::run`.
@@ -22,9 +24,11 @@ pub mod checks;
 pub mod cli;
 pub mod client;
 pub mod doctor;
+pub mod drift;
 pub mod event_words;
 pub mod events;
 pub mod key;
+pub mod load_words;
 pub mod protocol;
 pub mod receipt_words;
 #[cfg(test)]
@@ -35,3 +39,4 @@ pub mod server;
 pub mod status;
 pub mod table;
 pub mod vitals;
+pub mod why;

@@ -9,7 +9,8 @@
 //! One file a concern, each an `impl Controller`: `detector` (D), `lease` (L), `office` (the controller's
 //! side of L and S), `agreement` (the member's side of S), `succession` (E), `plan` (what the state should
 //! be next: placement, moves, membership), `serving` (what this node does about the services it was
-//! given: F, H), `membership` (J, M, C), `arbiter` (Q2). `ownership` and `timing` are functions without memory.
+//! given: F, H), `membership` (J, M, C), `arbiter` (Q2), `history` (what moved, for people). `ownership`,
+//! `placement` and `timing` are functions without memory.
 //! The rules' names (D1, L5, …) are those of protocol.md, told again in ARCHITECTURE.md.
 
 use crate::config::{Config, Quorum};
@@ -25,12 +26,14 @@ mod arbiter;
 mod detector;
 mod dispatch;
 mod effect;
+mod history;
 mod input;
 mod lease;
 mod membership;
 mod office;
 mod ownership;
 mod picture;
+mod placement;
 mod plan;
 mod planted;
 mod serving;
@@ -39,6 +42,7 @@ mod timing;
 mod view;
 pub use effect::*;
 pub use input::*;
+pub use placement::*;
 pub use planted::Planted;
 pub use view::*;
 
@@ -107,6 +111,13 @@ pub struct Controller {
     /// What the own checks say: unfit for these, and of those, given up.
     unfit: Vec<ServiceId>,
     given_up: Vec<ServiceId>,
+    /// The gateway does not answer this node.
+    cut_off: bool,
+    /// What `load` measures here, in thousandths.
+    measured: Option<u32>,
+    /// What the controller told of places beside the state, and what moved.
+    told: Option<plan::Told>,
+    history: history::History,
     serving: serving::Serving,
     boot: membership::Booting,
     commands: Vec<membership::Forwarded>,
@@ -210,6 +221,10 @@ impl Controller {
             services: BTreeMap::new(),
             unfit: Vec::new(),
             given_up: Vec::new(),
+            cut_off: false,
+            measured: None,
+            told: None,
+            history: history::History::default(),
             serving: serving::Serving::new(),
             boot: membership::Booting::new(now),
             commands: Vec::new(),
@@ -249,6 +264,8 @@ impl Controller {
             Input::SendFailed { role, fault } => self.on_send_failed(now, role, fault),
             Input::Tampered { service, how } => self.on_tampered(now, service, how),
             Input::Unfit { services, given_up } => self.on_unfit(now, services, given_up),
+            Input::Gateway { silent } => self.on_gateway(now, silent),
+            Input::Load(measured) => self.on_load(now, measured),
             Input::Late { by } => self.on_late(now, by),
             Input::Lateness(lateness) => self.lateness = lateness,
             Input::Command { id, command } => self.on_operator(now, id, command),
@@ -350,6 +367,9 @@ impl Controller {
     }
 
     fn margin(&self) -> Duration {
+        if self.planted(Planted::NoMargin) {
+            return Duration::ZERO;
+        }
         self.timing.margin(self.lateness)
     }
 

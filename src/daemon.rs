@@ -12,13 +12,14 @@ use crate::control::arguments::DaemonArguments;
 use crate::os::daemonise::{Readiness, Side, daemonise};
 use crate::os::{sched, secret};
 use crate::vocabulary::NodeId;
-use crate::wire::Key;
+use crate::wire::Keyring;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 mod bond;
 mod guardian;
+mod keeping;
 mod reload;
 mod wiring;
 mod worker;
@@ -49,7 +50,7 @@ struct Plan {
     config: Arc<Config>,
     warnings: Vec<String>,
     me: NodeId,
-    key: Key,
+    keys: Keyring,
 }
 
 /// Runs until it is told to end, or in the foreground checks and returns.
@@ -134,10 +135,14 @@ fn plan(arguments: DaemonArguments, config: Config, warnings: Vec<String>) -> Re
         return Err(Refusal::wrong(text));
     };
     let me = node.id;
+    let keys = keys(&config).map_err(Refusal::wrong)?;
+    Ok(Plan { arguments, config: Arc::new(config), warnings, me, keys })
+}
+
+/// What the key file holds now.
+fn keys(config: &Config) -> Result<Keyring, String> {
     let file = &config.cluster.key_file;
-    let told =
-        |error: &dyn std::fmt::Display| Refusal::wrong(format!("key_file {}: {error}", file.display()));
-    let secret = secret::read_private(file).map_err(|error| told(&error))?;
-    let key = Key::new(&secret, &config.cluster.name).map_err(|error| told(&error))?;
-    Ok(Plan { arguments, config: Arc::new(config), warnings, me, key })
+    let told = |error: &dyn std::fmt::Display| format!("key_file {}: {error}", file.display());
+    let content = secret::read_private(file).map_err(|error| told(&error))?;
+    Keyring::read(&content, &config.cluster.name).map_err(|error| told(&error))
 }

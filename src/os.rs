@@ -5,6 +5,7 @@
 //! everything ends by being dropped.
 
 pub mod alias;
+pub mod card_addresses;
 pub mod child;
 pub mod clock;
 pub mod daemonise;
@@ -17,6 +18,7 @@ mod netlink;
 pub mod packet_socket;
 pub mod pair;
 pub mod process;
+pub mod replace;
 pub mod sched;
 pub mod secret;
 pub mod shared;

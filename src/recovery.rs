@@ -73,6 +73,28 @@ pub enum Outcome {
     Exhausted,
 }
 
+/// What was counted and tried so far: for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Bad results in a row since the last step.
+    pub bad_in_a_row: u32,
+    /// The steps of the policy, in its order.
+    pub steps: Vec<Tried>,
+}
+
+/// How much of a step's budget is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// Which.
+    pub step: PolicyStep,
+    /// How often it was taken, as far as that is not forgotten.
+    pub used: u32,
+    /// How often it may be.
+    pub of: u32,
+    /// When the oldest of these is forgotten; `None`: there is none.
+    pub forgotten: Option<Instant>,
+}
+
 /// One check's memory.
 #[derive(Debug, Clone)]
 pub struct Ladder {
@@ -124,6 +146,21 @@ impl Ladder {
     /// Bad results in a row since the last step.
     pub fn bad_in_a_row(&self) -> u32 {
         self.bad_in_a_row
+    }
+
+    /// What was counted, and how much of each step's budget is used.
+    pub fn tally(&self, check: &Check, forget: Duration, now: Instant) -> Tally {
+        let steps = check.policy.iter().zip(&self.taken).map(|(&step, taken)| {
+            if let PolicyStep::Restart { times, window } = step {
+                let mut recent = self.restarts.iter().filter(|&&at| now.since(at) < window).peekable();
+                let forgotten = recent.peek().map(|&&oldest| oldest + window);
+                let used = u32::try_from(recent.count()).unwrap_or(u32::MAX);
+                return Tried { step, used, of: times, forgotten };
+            }
+            let forgotten = taken.map(|at| at + forget).filter(|&at| at > now);
+            Tried { step, used: u32::from(forgotten.is_some()), of: 1, forgotten }
+        });
+        Tally { bad_in_a_row: self.bad_in_a_row, steps: steps.collect() }
     }
 
     /// Forgets how it stood, not what was done about it: the service came here, or went, and what the check

@@ -5,6 +5,7 @@
 //!   broadcast_list. ┤                                  ├─▶ faker ─────────▶ aliases, ARP and ND frames
 //!   arp_listener ───┼─▶ driver ── the only owner of ───┼─▶ services ──────▶ start and stop commands
 //!   link_monitor ───┤    ▲        the Controller       ├─▶ storage ───────▶ the record on the disk
+//!   load ───────────┤    │                             │
 //!   control ────────┘    └── answers of these four ◀───┘
 //! ```
 //! Channels are bounded; the reason stands beside each number. The driver never blocks, whoever waits for
@@ -26,8 +27,10 @@ pub mod driver;
 pub mod faker;
 pub mod hello_receiver;
 pub mod hello_sender;
+pub mod keeper;
 pub mod life_signs;
 pub mod link_monitor;
+pub mod load;
 pub mod log_writer;
 pub mod mailbox;
 pub mod published;

@@ -52,7 +52,7 @@ const REAL_TIME: &[&str] = &["time::Instant", "SystemTime", "std::thread"];
 const BOUNDARIES: &[Boundary] = &[
     Boundary { module: "vocabulary", ours: &[], foreign: Some(&[]), never: &[WORLD, CHANCE] },
     Boundary { module: "wire", ours: &["vocabulary"], foreign: Some(&["hmac", "sha2"]), never: &[WORLD] },
-    Boundary { module: "config", ours: &["vocabulary"], foreign: Some(&["ini"]), never: &[WORLD] },
+    Boundary { module: "config", ours: &["vocabulary"], foreign: Some(&["ini", "sha2"]), never: &[WORLD] },
     Boundary {
         module: "controller",
         ours: &["vocabulary", "config", "wire"],

@@ -11,21 +11,27 @@ mod codec;
 mod fuzz;
 #[cfg(test)]
 mod golden;
+mod keyring;
 mod neighbour;
 mod packet;
 mod replay;
 #[cfg(test)]
 mod samples;
 mod seal;
+pub mod session;
+mod standing;
 mod state;
 pub use arp::*;
 pub use aside::*;
 pub use codec::{
-    DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_REASON,
-    MAX_SERVICES, VERSION, decode, digest, encode,
+    DecodeError, HEADER_LENGTH, MAGIC, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REASON,
+    MAX_REMARKS, MAX_SERVICES, VERSION, decode, digest, encode,
 };
+pub use keyring::*;
 pub use neighbour::*;
 pub use packet::*;
 pub use replay::*;
 pub use seal::*;
+pub use session::{MAX_FRAME, NONCE_LENGTH, Nonce, Session};
+pub use standing::*;
 pub use state::*;

@@ -50,6 +50,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Problem>> {
                     draft.cluster = cluster;
                     draft.cluster_place = Some(section.place());
                     draft.quorum_place = section.place_of("quorum");
+                    draft.load_place = section.place_of("load");
                     draft.arbiter_place = section.place_of("arbiter");
                     draft.arbiter_given = section.entry("arbiter").is_some_and(|entry| entry.value != "none");
                 }
@@ -86,6 +87,7 @@ pub(super) struct Draft {
     pub cluster: Option<Cluster>,
     pub cluster_place: Option<Place>,
     pub quorum_place: Place,
+    pub load_place: Place,
     pub arbiter_place: Place,
     /// There was one, right or wrong.
     pub arbiter_given: bool,
@@ -214,6 +216,9 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         force_interval: fields.or("force_interval", false, word(values::YES_NO)),
         allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
         log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
+        load: fields.or("load", LoadSource::Services, word(values::LOAD)),
+        load_script: fields.or("load_script", None, values::or_none(values::command)),
+        damping: fields.or("damping", ms(300_000), duration_or_zero(SECOND, DAY)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })

@@ -3,6 +3,7 @@
 
 use super::types::*;
 use super::values::{self, spelled, written};
+use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
 
 /// The effective configuration: every key, defaults included.
@@ -25,13 +26,14 @@ pub fn print(config: &Config) -> String {
     out.text
 }
 
-/// A number that differs where the effective configuration differs: 64-bit FNV-1a of the printed text.
+/// A number that differs where the effective configuration differs: the first 64 bits of the SHA-256 of the
+/// printed text. Versions are told apart by it, so nobody may be able to make two that agree by accident or for fun.
 ///
 /// The same on every machine and in every build that knows the same keys.
 pub fn digest(config: &Config) -> u64 {
-    print(config)
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let hash = Sha256::digest(print(config));
+    let (first, _) = hash.split_first_chunk::<8>().expect("SHA-256 has 32 bytes");
+    u64::from_be_bytes(*first)
 }
 
 struct Printer {
@@ -73,6 +75,9 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
     out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
     out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
+    out.key("load", spelled(values::LOAD, &cluster.load));
+    out.key("load_script", cluster.load_script.as_deref().unwrap_or("none"));
+    out.key("damping", written(cluster.damping));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {

@@ -20,6 +20,7 @@ pub(super) fn check(draft: &Draft, report: &mut Report) {
     homes(draft, report);
     routes(draft, &claims, report);
     quorum(draft, report);
+    load(draft, report);
     checks(draft, report);
 }
 
@@ -290,6 +291,20 @@ fn quorum(draft: &Draft, report: &mut Report) {
     if matches!(cluster.quorum, Quorum::Majority | Quorum::None) && !cluster.arbiter.is_empty() {
         let message = "not used: only `quorum = auto` and `quorum = arbiter` ask an arbiter";
         report.warning(&draft.arbiter_place, message);
+    }
+}
+
+fn load(draft: &Draft, report: &mut Report) {
+    let Some(cluster) = &draft.cluster else { return };
+    match (cluster.load, &cluster.load_script) {
+        (LoadSource::Script, None) => {
+            let message = "expected a command for `load = script`: the key `load_script` is missing";
+            report.problem(&draft.load_place, message);
+        }
+        (LoadSource::Script, Some(_)) | (_, None) => {}
+        (_, Some(_)) => {
+            report.warning(&draft.load_place, "`load_script` is not used: only `load = script` runs it");
+        }
     }
 }
 

@@ -61,6 +61,12 @@ pub struct Cluster {
     pub allow_reboot: bool,
     /// How much goes into the log; default info.
     pub log_level: LogLevel,
+    /// What tells how much a node has to do, where a holder is chosen; default services.
+    pub load: LoadSource,
+    /// The command of `load = script`.
+    pub load_script: Option<String>,
+    /// Half-life of what is held against a node that comes and goes; default 5 min; 0 = nothing is.
+    pub damping: Duration,
 }
 
 /// `log_level`
@@ -74,6 +80,21 @@ pub enum LogLevel {
     Info,
     /// And what helps to find a mistake in Diehard.
     Debug,
+}
+
+/// `load`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadSource {
+    /// The weights of the services held ÷ capacity.
+    Services,
+    /// The load average of the last minute ÷ processors.
+    Loadavg,
+    /// The share of the processors that is busy.
+    Cpu,
+    /// TCP connections ÷ 1000 ÷ capacity.
+    Connections,
+    /// The number that `load_script` prints: 1 is a full machine.
+    Script,
 }
 
 /// `probe_interval`
@@ -274,7 +295,8 @@ impl Config {
 
     /// The node with this identity.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.id == id)
+        let at = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.nodes.get(at)
     }
 
     /// The node with this name.
@@ -284,7 +306,8 @@ impl Config {
 
     /// The service with this identity.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.services.iter().find(|service| service.id == id)
+        let at = self.services.binary_search_by_key(&id, |service| service.id).ok()?;
+        self.services.get(at)
     }
 
     /// The service with this name.

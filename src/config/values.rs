@@ -30,6 +30,13 @@ pub(super) const LOG_LEVEL: Words<LogLevel> = &[
     ("info", LogLevel::Info),
     ("debug", LogLevel::Debug),
 ];
+pub(super) const LOAD: Words<LoadSource> = &[
+    ("services", LoadSource::Services),
+    ("loadavg", LoadSource::Loadavg),
+    ("cpu", LoadSource::Cpu),
+    ("connections", LoadSource::Connections),
+    ("script", LoadSource::Script),
+];
 pub(super) const YES_NO: Words<bool> = &[("yes", true), ("no", false)];
 pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("http", CheckKind::Http),

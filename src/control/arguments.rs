@@ -63,6 +63,11 @@ pub enum Command {
     Nodes,
     /// Show the services and who holds them
     Services,
+    /// Show why a service is where it is, and where it would go
+    Why {
+        /// Which service
+        service: String,
+    },
     /// Show the checks of this node: how they stand, and why
     Checks,
     /// Show what happened lately
@@ -119,13 +124,13 @@ pub enum Command {
     Freeze,
     /// Allow automatic moves again
     Thaw,
-    /// Check or show a configuration file
+    /// Check, show, compare and distribute configurations
     Config {
         /// What to do with it
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Make the cluster's key
+    /// Make or change the cluster's key
     Key {
         /// What to do
         #[command(subcommand)]
@@ -182,6 +187,34 @@ pub enum ConfigCommand {
         #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
         file: PathBuf,
     },
+    /// Give a configuration to all nodes: all of them take it, or none does
+    Push {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+        /// Go back to the one before after this time, unless `config confirm` comes: 60s, 5m
+        #[arg(long = "confirm", value_name = "TIME")]
+        confirm: Option<String>,
+    },
+    /// Keep what was pushed with --confirm
+    Confirm,
+    /// Give an older version to all nodes
+    Rollback {
+        /// Which [default: the one before]
+        #[arg(value_name = "VERSION")]
+        version: Option<String>,
+        /// As of push
+        #[arg(long = "confirm", value_name = "TIME")]
+        confirm: Option<String>,
+    },
+    /// Show the last ten versions that this node has had
+    History,
+    /// Show how the configuration in force here differs from another
+    Diff {
+        /// A node or a version [default: this node's file as it stands]
+        #[arg(value_name = "NODE|VERSION")]
+        of: Option<String>,
+    },
 }
 
 /// `diehard key …`
@@ -193,6 +226,8 @@ pub enum KeyCommand {
         #[arg(value_name = "FILE", default_value = DEFAULT_KEY)]
         file: PathBuf,
     },
+    /// Give a new key to all nodes, without any of them being misunderstood meanwhile
+    Rotate,
 }
 
 #[cfg(test)]

@@ -14,6 +14,23 @@ pub struct Line {
     pub message: String,
     /// Since when it stands so, by the wall clock.
     pub since: SystemTime,
+    /// Bad results in a row since the last step.
+    pub bad_in_a_row: u32,
+    /// The steps of its policy that were taken and are not forgotten.
+    pub tried: Vec<Tried>,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// As the file has it.
+    pub step: String,
+    /// How often.
+    pub used: u32,
+    /// How often it may be.
+    pub of: u32,
+    /// When the oldest is forgotten, by the wall clock.
+    pub forgotten: SystemTime,
 }
 
 /// All checks of this node, by their names.

@@ -11,6 +11,7 @@ use super::key;
 use super::protocol::Question;
 use super::status::Status;
 use super::table::{self, Look};
+use super::why::{Why, why_text};
 use crate::os::terminal;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -22,6 +23,7 @@ mod doctor;
 mod nearest;
 mod since;
 mod story;
+mod versions;
 mod wait;
 use since::Since;
 
@@ -107,6 +109,7 @@ impl Session<'_> {
             Command::Status => self.show(json_text, table::status_text),
             Command::Nodes => self.show(|status| json_text(&status.nodes), table::nodes_text),
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
+            Command::Why { service } => self.why(service),
             Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
             Command::Events { follow, since, limit, here } => {
                 self.events(*follow, since.as_deref(), *limit, *here)
@@ -119,11 +122,10 @@ impl Session<'_> {
                 self.order(&Question::Freeze, "frozen: no automatic moves except from the dead")
             }
             Command::Thaw => self.order(&Question::Thaw, "thawed: automatic moves go on"),
-            Command::Config { command: ConfigCommand::Check { file } } => {
-                configuration::check(file, self.arguments.json, self.out, self.error)
-            }
-            Command::Config { command: ConfigCommand::Show { file } } => {
-                configuration::show(file, self.arguments.json, self.out, self.error)
+            Command::Config { command } => self.versions(command),
+            Command::Key { command: KeyCommand::Rotate } => {
+                let value = versions::asked(&mut self.connect()?, &Question::KeyRotate)?;
+                self.say(&value, &versions::rotated_text(&value))
             }
             Command::Key { command: KeyCommand::New { file } } => {
                 key::write_new(file).map_err(refused)?;
@@ -134,6 +136,39 @@ impl Session<'_> {
             Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
+    }
+
+    /// What is asked of the daemon about configurations.
+    fn versions(&mut self, command: &ConfigCommand) -> Result<(), End> {
+        let question = match command {
+            ConfigCommand::Push { file, confirm } => versions::push_question(file, confirm.as_deref())?,
+            ConfigCommand::Confirm => Question::ConfigConfirm,
+            ConfigCommand::Rollback { version, confirm } => Question::ConfigRollback {
+                version: version.clone(),
+                confirm_s: versions::confirm_s(confirm.as_deref())?,
+            },
+            ConfigCommand::History => Question::ConfigHistory,
+            ConfigCommand::Diff { of } => Question::ConfigDiff { of: of.clone() },
+            ConfigCommand::Check { file } => {
+                return configuration::check(file, self.arguments.json, self.out, self.error);
+            }
+            ConfigCommand::Show { file } => {
+                return configuration::show(file, self.arguments.json, self.out, self.error);
+            }
+        };
+        for warning in versions::warnings(&question) {
+            // Where the standard error is closed, the answer has to do.
+            let _ = writeln!(self.error, "warning: {warning}");
+        }
+        let value = versions::asked(&mut self.connect()?, &question)?;
+        let text = match (self.arguments.json, &question) {
+            (true, _) => json_text(&value),
+            (false, Question::ConfigHistory) => versions::history_text(&value),
+            (false, Question::ConfigDiff { .. }) => versions::diff_text(&value, self.look),
+            (false, _) => versions::pushed_text(&value) + "\n",
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
     }
 
     fn connect(&self) -> Result<Client, End> {
@@ -147,6 +182,17 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let status = self.connect()?.status()?;
         let shown = if self.arguments.json { json(&status) } else { text(&status, self.look) };
+        self.out.write_all(shown.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
+    fn why(&mut self, service: &str) -> Result<(), End> {
+        let mut client = self.connect()?;
+        known_service(&client.status()?, service)?;
+        let value = client.ask(&Question::Why { service: service.into() })?;
+        let strange = |error| Trouble::Unreachable(format!("the daemon's answer is not understood: {error}"));
+        let why: Why = serde_json::from_value(value).map_err(strange)?;
+        let shown = if self.arguments.json { json_text(&why) } else { why_text(&why, self.look) };
         self.out.write_all(shown.as_bytes())?;
         Ok(self.out.flush()?)
     }

@@ -6,6 +6,7 @@ use super::status::hardware_address;
 use crate::config::Config;
 use crate::controller::{Event, LocalFault, Tampering, Why};
 use crate::vocabulary::{NodeId, ServiceId};
+use crate::wire::{Cause, MoveStep, Moved};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -20,11 +21,8 @@ pub fn event_text(event: &Event, config: &Config) -> String {
             format!("{} is cleared of suspicion: {}", node(it), because(*why))
         }
         Event::Down { node: it, incarnation, after } => {
-            format!(
-                "{} is down (incarnation {incarnation}), {} after the suspicion",
-                node(it),
-                millis_text(*after)
-            )
+            let after = millis_text(*after);
+            format!("{} is down (incarnation {incarnation}), {after} after the suspicion", node(it))
         }
         Event::Elected { epoch } => format!("this node is the controller now, epoch {epoch}"),
         Event::Following { controller, epoch } => {
@@ -76,6 +74,7 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         | Event::SendsFail { .. }
         | Event::SendsWork { .. }
         | Event::PathFault { .. }
+        | Event::GatewaySuspected { .. }
         | Event::HearsNobody
         | Event::Reborn { .. } => own_trouble(event, config),
     }
@@ -170,6 +169,9 @@ fn own_trouble(event: &Event, config: &Config) -> String {
             let name = node_name(config, *node);
             format!("the path to {name} is cut, but others hear it: no takeover")
         }
+        Event::GatewaySuspected { nodes } => format!(
+            "ALERT: the gateway does not answer {nodes} nodes at once: it is suspected itself; nothing is moved"
+        ),
         Event::HearsNobody => {
             "this node hears nobody: it takes itself for cut off, and nobody for dead".into()
         }
@@ -242,6 +244,7 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Late { by } => json!({"event": "late", "by_ms": millis(*by)}),
         Event::Link { role, up } => json!({"event": "link", "role": role.to_string(), "up": up}),
         Event::SendsFail { .. } | Event::SendsWork { .. } | Event::HearsNobody => sending_fields(event),
+        Event::GatewaySuspected { nodes } => json!({"event": "gateway-suspected", "nodes": nodes}),
         Event::PathFault { node: it } => json!({"event": "path-fault", "node": node(*it)}),
         Event::Reborn { incarnation } => json!({"event": "reborn", "incarnation": incarnation.0}),
         Event::StoreFailed => json!({"event": "store-failed"}),
@@ -325,6 +328,52 @@ pub(super) fn service_name(config: &Config, id: ServiceId) -> String {
 fn millis_text(duration: Duration) -> String {
     let millis = duration.as_micros() as f64 / 1000.0;
     if millis < 10.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}
+
+/// A step of a service's way in words.
+pub fn cause_text(moved: &Moved, node: impl Fn(NodeId) -> String) -> String {
+    let name = |id: Option<NodeId>| id.map_or_else(|| "nobody".to_owned(), &node);
+    let (from, to) = (name(moved.from), name(moved.to));
+    let why = because(why_of(moved.cause));
+    match moved.step {
+        MoveStep::Assigned => format!("assigned to {to} instead of {from}: {why}"),
+        MoveStep::Began => format!("began to move from {from} to {to}: {why}"),
+        MoveStep::Done => format!("moved to {to}"),
+        MoveStep::Aborted => format!("the move to {to} was given up: {why}"),
+    }
+}
+
+/// The cause of a move in one word, as in events.
+pub fn cause_word(cause: Cause) -> &'static str {
+    word(why_of(cause))
+}
+
+/// The step of a move in one word.
+pub fn move_step_word(step: MoveStep) -> &'static str {
+    match step {
+        MoveStep::Assigned => "assigned",
+        MoveStep::Began => "began",
+        MoveStep::Done => "done",
+        MoveStep::Aborted => "aborted",
+    }
+}
+
+fn why_of(cause: Cause) -> Why {
+    match cause {
+        Cause::HolderDown => Why::HolderDown,
+        Cause::ColdStart => Why::ColdStart,
+        Cause::StartFailed => Why::StartFailed,
+        Cause::Tampered => Why::Tampered,
+        Cause::ExternalLink => Why::ExternalLink,
+        Cause::CheckFailed => Why::CheckFailed,
+        Cause::Operator => Why::Operator,
+        Cause::Standby => Why::Standby,
+        Cause::Leaving => Why::Leaving,
+        Cause::Failback => Why::Failback,
+        Cause::Balance => Why::Balance,
+        Cause::TimedOut => Why::TimedOut,
+        Cause::HandedOver => Why::HandedOver,
+    }
 }
 
 /// A reason as a phrase.

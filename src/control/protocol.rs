@@ -15,8 +15,8 @@ use serde_json::Value;
 
 /// Of this protocol; a request of another version is answered with an error that names both.
 pub const VERSION: u32 = 1;
-/// Longest request line in bytes, newline included: the longest right one has under 200.
-pub const REQUEST_BYTES_MAX: usize = 4096;
+/// Longest request line in bytes, newline included: a configuration of the greatest length as JSON.
+pub const REQUEST_BYTES_MAX: usize = 640 << 10;
 /// Longest answer line in bytes that a client takes: 64 nodes with 256 services need under 200 kB.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -28,6 +28,11 @@ pub enum Question {
     Status,
     /// What the daemon measures about itself and its links.
     Vitals,
+    /// The object of `diehard why SERVICE --json`.
+    Why {
+        /// Name.
+        service: String,
+    },
     /// What happened.
     Events {
         /// Go on answering.
@@ -67,6 +72,43 @@ pub enum Question {
     Freeze,
     /// The opposite.
     Thaw,
+    /// A configuration for all nodes.
+    #[serde(rename = "config-push")]
+    ConfigPush {
+        /// What it is called in messages: its path.
+        name: String,
+        /// The file.
+        text: String,
+        /// It goes again after so many seconds unless it is confirmed.
+        #[serde(default)]
+        confirm_s: Option<u64>,
+    },
+    /// The newest one stays.
+    #[serde(rename = "config-confirm")]
+    ConfigConfirm,
+    /// An older one for all nodes.
+    #[serde(rename = "config-rollback")]
+    ConfigRollback {
+        /// Which; none: the one before.
+        #[serde(default)]
+        version: Option<String>,
+        /// As of a push.
+        #[serde(default)]
+        confirm_s: Option<u64>,
+    },
+    /// The configurations that this node has had.
+    #[serde(rename = "config-history")]
+    ConfigHistory,
+    /// This node's and another, to be compared.
+    #[serde(rename = "config-diff")]
+    ConfigDiff {
+        /// A node or a version; none: the file as it stands.
+        #[serde(default)]
+        of: Option<String>,
+    },
+    /// A new key for all nodes.
+    #[serde(rename = "key-rotate")]
+    KeyRotate,
 }
 
 /// A line from the client could not be understood; `Display` is the answer's `error`.

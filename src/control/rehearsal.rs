@@ -82,6 +82,7 @@ impl Rehearsal {
             events: events.clone(),
             checks: Arc::default(),
             vitals: Box::new(Default::default),
+            keeper: Box::new(|question| Err(format!("asked: {question:?}"))),
         };
         let server =
             Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");

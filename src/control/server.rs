@@ -26,7 +26,7 @@
 
 use super::checks::Board;
 use super::events::EventLog;
-use super::protocol;
+use super::protocol::{self, Answer, Question};
 use super::vitals::Vitals;
 use crate::config::Config;
 use crate::controller::View;
@@ -77,6 +77,8 @@ pub struct Desk {
     pub checks: Arc<Board>,
     /// What the daemon measures about itself.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+    /// Answers what is asked about configurations and keys; may take seconds.
+    pub keeper: Box<dyn Fn(&Question) -> Answer + Send + Sync>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

@@ -2,6 +2,7 @@
 //! controller's view and the configuration; the daemon builds it, `diehard` prints it.
 
 use super::checks::Line;
+use super::drift;
 use super::events::rfc3339;
 use crate::config::{CheckKind, CheckScope, Config};
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView, View};
@@ -11,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod forecast;
+mod keys;
 mod notes;
+pub use forecast::{Fate, Forecast};
 
 /// The cluster as one node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,12 @@ pub struct Status {
     pub probe_interval_ms: f64,
     /// Worst lateness of the answering node's heartbeat in the last 10 s.
     pub lateness_ms: f64,
+    /// What happens when a node dies: for each that holds something.
+    pub forecast: Vec<Forecast>,
+    /// Living nodes whose configuration differs from what most have.
+    pub config_drift: Vec<String>,
+    /// While keys are being changed: nodes that do not have the new one, or do not use it yet; else null.
+    pub key_change_waits_for: Option<Vec<String>>,
 }
 
 /// One node.
@@ -61,14 +71,18 @@ pub struct NodeStatus {
     pub left: Option<String>,
     /// Neighbour in the ring.
     pub right: Option<String>,
-    /// Held weight ÷ capacity.
+    /// Held weight ÷ capacity, or what `load` measures.
     pub load: f64,
+    /// It comes and goes, and is used again by what can wait after so long.
+    pub damped_ms: Option<f64>,
     /// Null where the answering node's configuration does not know it.
     pub capacity: Option<f64>,
     /// Its cards.
     pub links: Vec<LinkView>,
     /// 16 hexadecimal digits, the same on every node of a well-kept cluster; null: not heard yet.
     pub config_digest: Option<String>,
+    /// The version that was agreed on last, as far as the node knows; 0: none was; null: not heard yet.
+    pub config_version: Option<u64>,
     /// Its internal address.
     pub address: String,
     /// How long ago the answering node heard it; null for itself and for one never heard.
@@ -162,17 +176,31 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         hello_interval_ms: millis(view.hello_interval),
         probe_interval_ms: millis(view.probe_interval),
         lateness_ms: millis(view.lateness),
+        forecast: view.ground.as_ref().map_or_else(Vec::new, |ground| forecast::forecast(ground, &names)),
+        config_drift: config_drift(view, config),
+        key_change_waits_for: keys::change_waits_for(&names),
     }
 }
 
-struct Names<'a> {
-    view: &'a View,
-    config: &'a Config,
-    lines: &'a BTreeMap<String, Line>,
+/// Names of living nodes whose configuration differs from what most have.
+pub fn config_drift(view: &View, config: &Config) -> Vec<String> {
+    let names = Names { view, config, lines: &BTreeMap::new() };
+    let living = view.nodes.iter().filter(|node| node.state != NodeState::Down);
+    let told: Vec<(String, u64)> =
+        living.filter_map(|node| Some((names.node(node.id), node.status.as_ref()?.config_digest))).collect();
+    let told: Vec<(&str, u64)> = told.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+    drift::differing(&told).into_iter().map(str::to_owned).collect()
+}
+
+/// What people call things.
+pub(super) struct Names<'a> {
+    pub view: &'a View,
+    pub config: &'a Config,
+    pub lines: &'a BTreeMap<String, Line>,
 }
 
 impl Names<'_> {
-    fn node(&self, id: NodeId) -> String {
+    pub fn node(&self, id: NodeId) -> String {
         if let Some(node) = self.config.node(id) {
             return node.name.clone();
         }
@@ -181,8 +209,15 @@ impl Names<'_> {
             .map_or_else(|| id.to_string(), |status| status.name.clone())
     }
 
-    fn service(&self, id: ServiceId) -> String {
+    pub fn service(&self, id: ServiceId) -> String {
         self.config.service(id).map_or_else(|| id.to_string(), |service| service.name.clone())
+    }
+}
+
+impl Names<'_> {
+    fn damped(&self, node: NodeId) -> Option<f64> {
+        let known = self.view.ground.as_ref()?.nodes.get(&node)?;
+        known.reuse.map(|reuse| reuse.as_millis() as f64)
     }
 }
 
@@ -248,9 +283,11 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         right: node.right.map(|id| names.node(id)),
         // A node of no capacity that holds something has no finite load, and JSON no infinity.
         load: if node.load.is_finite() { node.load } else { 0.0 },
+        damped_ms: names.damped(node.id),
         capacity: configured.map(|node| node.capacity),
         links: links(node, names.config),
         config_digest: told.map(|status| format!("{:016x}", status.config_digest)),
+        config_version: told.map(|status| status.version.number),
         address: node.id.to_string(),
         heard_ms: node.heard.map(millis),
         heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),

@@ -4,6 +4,7 @@ use super::status::{CheckView, NodeStatus, ServiceStatus, Status};
 use serde::Serialize;
 use std::fmt::Write;
 
+mod forecast;
 mod ring;
 use ring::ring_text;
 
@@ -17,7 +18,7 @@ pub struct Look {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Paint {
+pub(super) enum Paint {
     Plain,
     Bold,
     Dim,
@@ -38,7 +39,7 @@ pub(super) fn finding_paint(look: Look, level: super::doctor::Level, word: &str)
 }
 
 impl Look {
-    fn paint(self, paint: Paint, text: &str) -> String {
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Plain => return text.to_owned(),
             Paint::Bold => "1",
@@ -60,6 +61,9 @@ pub fn status_text(status: &Status, look: Look) -> String {
     }
     let _ = write!(text, "\n{}\n{}", ring_text(status, look), nodes_text(status, look));
     let _ = write!(text, "\n{}", services_text(status, look));
+    if !status.forecast.is_empty() {
+        let _ = write!(text, "\n{}", forecast::forecast_text(status, look));
+    }
     text
 }
 
@@ -104,11 +108,25 @@ fn alarms(status: &Status) -> Vec<String> {
     for OwnCheck { of, check } in own_checks(status).into_iter().filter(|it| it.check.state == "failing") {
         alarms.push(format!("CHECK FAILS on {}: {} of {of}: {}", status.node, check.name, check.message));
     }
-    let mut digests: Vec<_> = status.nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    if digests.len() > 1 {
-        alarms.push("CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf".into());
+    alarms.extend(forecast::no_spare(status));
+    for node in &status.nodes {
+        if let Some(left) = node.damped_ms {
+            let left = duration_text(left);
+            alarms.push(format!("DAMPED: {} comes and goes; it gets nothing back for {left}", node.name));
+        }
+    }
+    if let Some(nodes) = &status.key_change_waits_for {
+        let nodes = if nodes.is_empty() { "nobody".to_owned() } else { nodes.join(", ") };
+        alarms.push(format!("KEYS ARE BEING CHANGED: both are accepted; waits for {nodes}"));
+    }
+    if let [first, ..] = status.config_drift.as_slice() {
+        let (names, verb) = match status.config_drift.as_slice() {
+            [_] => (first.clone(), "has"),
+            all => (all.join(", "), "have"),
+        };
+        alarms.push(format!(
+            "CONFIGURATIONS DIFFER: {names} {verb} another than the rest; `diehard config diff {first}` shows it"
+        ));
     }
     alarms
 }
@@ -187,7 +205,7 @@ fn links_cell(node: &NodeStatus) -> (Paint, String) {
     (paint, node.links.iter().map(link).collect::<Vec<_>>().join(", "))
 }
 
-fn duration_text(millis: f64) -> String {
+pub(super) fn duration_text(millis: f64) -> String {
     match millis {
         millis if millis < 10_000.0 => format!("{millis:.0} ms"),
         millis if millis < 600_000.0 => format!("{:.0} s", millis / 1000.0),
@@ -257,14 +275,14 @@ pub fn checks_text(status: &Status, look: Look) -> String {
     table(&rows, look)
 }
 
-type Row = Vec<(Paint, String)>;
+pub(super) type Row = Vec<(Paint, String)>;
 
-fn header(titles: &[&str]) -> Row {
+pub(super) fn header(titles: &[&str]) -> Row {
     titles.iter().map(|title| (Paint::Dim, (*title).to_owned())).collect()
 }
 
 /// Columns as wide as their widest cell, two spaces apart; painted after padding, so that codes take no room.
-fn table(rows: &[Row], look: Look) -> String {
+pub(super) fn table(rows: &[Row], look: Look) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().map(|row| row[column].1.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -130,6 +130,7 @@ impl Controller {
             Packet::FailBack { service, .. } => self.on_fail_back(now, from, header.epoch, service),
             Packet::IAmLeft | Packet::IAmRight => self.on_neighbour(now, from),
             Packet::Status(status) => {
+                self.hear_standing(now, from, &status);
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.status = Some(status);
                 }

@@ -124,6 +124,7 @@ pub enum Event {
     GaveUp { service: ServiceId, how: Tampering, times: u32 },
     StartFailed { service: ServiceId },
     CheckSuspected { service: ServiceId, nodes: u32 },
+    GatewaySuspected { nodes: u32 },
     LeaseLost,
     LeaseGained { epoch: Epoch },
     QuorumLost,

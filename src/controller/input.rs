@@ -87,6 +87,14 @@ pub enum Input {
         /// Those of them that it holds and that shall go elsewhere, where a fit node is.
         given_up: Vec<ServiceId>,
     },
+    /// The gateway does not answer this node, says its own check; or it does again.
+    Gateway {
+        /// It does not.
+        silent: bool,
+    },
+    /// What `load` measures of this machine, in thousandths of a full one; `None`: nothing. Steady: sent when it has
+    /// changed by a step.
+    Load(Option<u32>),
     /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
     /// been handed in; what expired has not been acted on yet.
     Late {

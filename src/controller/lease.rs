@@ -119,8 +119,10 @@ impl Controller {
     }
 
     fn is_deaf(&self, now: Instant) -> bool {
-        let silent = |following: &Following| now.since(self.heard(following.term.author)) >= DEAF;
-        now >= self.lease.end + DEAF && self.following.as_ref().is_some_and(silent)
+        // Who has only just learnt from another whom it follows has not waited for that one yet.
+        let Some(following) = &self.following else { return false };
+        let heard = self.heard(following.term.author).max(following.beat_at);
+        now >= self.lease.end.max(heard) + DEAF
     }
 
     fn request(&mut self, now: Instant) -> u64 {
@@ -200,6 +202,7 @@ impl Controller {
         if !self.lease.held && self.serving_until() > now {
             self.lease.held = true;
             self.regain_care(now);
+            self.hears_its_controller();
             self.event(Event::LeaseGained { epoch });
         }
     }
@@ -210,6 +213,8 @@ impl Controller {
             external_ok: self.external_ok() && !self.has_given_up(),
             leaving: self.leaving.is_some(),
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
+            cut_off: self.cut_off,
+            load_permille: self.measured_load(self.me),
             unfit: self.unfit.clone(),
             given_up: self.given_up.clone(),
             ..Report::default()

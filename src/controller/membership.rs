@@ -2,7 +2,7 @@
 
 use super::arbiter::Rule;
 use super::*;
-use crate::wire::{Command, Header, LinkStatus};
+use crate::wire::{Command, ConfigVersion, Header, LinkStatus};
 
 mod merge;
 mod operators;
@@ -407,13 +407,16 @@ impl Controller {
                 hears_right: hears(self.ring.right),
             }
         };
-        let load = self
-            .committed
-            .as_ref()
-            .map_or(0.0, |state| ownership::Loads::of(state, &self.config).relative(&self.config, self.me));
+        let measured = self.measured_load(self.me);
+        let counted = || {
+            let load = self.committed.as_ref().map_or(0.0, |state| {
+                ownership::Loads::of(state, &self.config).relative(&self.config, self.me)
+            });
+            (load.min(4_000_000.0) * 1000.0) as u32
+        };
         Status {
             name: node.name.clone(),
-            load_permille: (load.min(4_000_000.0) * 1000.0) as u32,
+            load_permille: measured.unwrap_or_else(counted),
             config_digest: self.config_digest,
             links: vec![
                 link(LinkRole::Internal, &node.internal.device),
@@ -422,6 +425,13 @@ impl Controller {
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
             rejected: 0,
             strangers: self.strangers(),
+            measured: measured.is_some(),
+            remarks: self.told_remarks(now),
+            moves: self.told_moves(now),
+            // The world fills these in.
+            version: ConfigVersion::default(),
+            key: 0,
+            next_key: 0,
         }
     }
 }

@@ -110,7 +110,7 @@ impl Controller {
     /// others are known to be down (Q1, Q2).
     pub(super) fn enough(&self, members: &[NodeId], does: impl Fn(NodeId) -> bool) -> bool {
         let count = members.iter().filter(|&&member| does(member)).count();
-        if 2 * count > members.len() {
+        if 2 * count > members.len() || (2 * count == members.len() && self.planted(Planted::HalfIsAQuorum)) {
             return true;
         }
         self.may_go_alone() && count > 0 && members.iter().all(|&member| does(member) || self.is_down(member))
@@ -165,6 +165,7 @@ impl Controller {
     /// L4: grants what was asked for before the beat was backed.
     pub(super) fn grant_pending(&mut self, now: Instant) {
         let epoch = self.epoch();
+        let behind = self.planted(Planted::GrantToWhoIsBehind);
         let Some(office) = &self.office else { return };
         let backed_number = office
             .beats
@@ -178,7 +179,7 @@ impl Controller {
             .filter_map(|(&node, follower)| {
                 let request = follower.pending?;
                 // L7: who asked before the last commit may not know that it has lost a service by it.
-                let up_to_date = follower.report.as_ref().is_some_and(|(at, _)| *at == epoch);
+                let up_to_date = behind || follower.report.as_ref().is_some_and(|(at, _)| *at == epoch);
                 (up_to_date && request.number <= backed_number).then_some((node, request))
             })
             .collect();
@@ -191,15 +192,16 @@ impl Controller {
         let x = self.timing.x;
         let longest = self.timing.member;
         let careless = self.planted(Planted::GrantWhileRevoking);
+        let rootless = self.planted(Planted::GrantBeyondRoot);
         let term = self.epoch().term;
         let Some(office) = &mut self.office else { return };
         // E3: before this term's first proposal nobody knows yet who loses by it.
         let begun = office.term == term;
         let revoked = office.proposal.as_ref().map_or(!begun, |proposal| proposal.revoked.contains(&node));
-        if now >= office.root_end || (revoked && !careless) {
+        if (now >= office.root_end && !rootless) || (revoked && !careless) {
             return;
         }
-        let remaining = (office.root_end.since(now) + x).min(longest);
+        let remaining = if rootless { longest } else { (office.root_end.since(now) + x).min(longest) };
         let follower = office.followers.entry(node).or_default();
         follower.pending = None;
         follower.lease_end = follower.lease_end.max(now + remaining);
@@ -344,11 +346,12 @@ impl Controller {
         let Some(office) = &self.office else { return false };
         let Some(proposal) = &office.proposal else { return false };
         let ids = |state: &State| state.members.iter().map(|member| member.id).collect::<Vec<_>>();
+        let alone = self.planted(Planted::CommitAlone);
         now < office.root_end
             && now >= proposal.not_before
             && proposal.acks.contains(&self.me)
-            && self.enough(&self.basis(), |node| proposal.acks.contains(&node))
-            && self.enough(&ids(&proposal.state), |node| proposal.acks.contains(&node))
+            && self.enough(&self.basis(), |node| alone || proposal.acks.contains(&node))
+            && self.enough(&ids(&proposal.state), |node| alone || proposal.acks.contains(&node))
     }
 
     fn commit(&mut self, now: Instant) {
@@ -356,11 +359,13 @@ impl Controller {
         let Some(proposal) = office.proposal.take() else { return };
         office.next_beat = office.next_beat.min(now);
         let state = proposal.state.clone();
+        self.note_moves(now, state.epoch, &proposal.events);
         for event in proposal.events {
             self.event(event);
         }
         let before = self.committed.clone();
         self.adopt(now, state.clone());
+        self.charge_departed(now, before.as_ref(), &state);
         self.tell_all(Packet::State { committed: true, state: state.clone() });
         self.hint(before.as_ref(), &state);
         self.dirty = true;
@@ -486,6 +491,9 @@ impl Controller {
 
     /// Steps down: somebody else holds a newer term, or this node gives the office away.
     pub(super) fn leave_office(&mut self, now: Instant, until: Instant) {
+        if self.office.is_some() {
+            self.keep_remarks(now);
+        }
         if let Some(office) = self.office.take() {
             self.lease.term = office.term;
             self.lease.end = self.lease.end.max(until + self.margin());

@@ -35,22 +35,45 @@ fn future_holder(slot: &crate::wire::Slot) -> Option<NodeId> {
     }
 }
 
-/// Held weight of every node, counting moves under way as done.
+/// Held weight of every node, counting moves under way as done; or what `load` measures, and the weight that came
+/// and went since, valued at what a weight costs on the average.
 pub(super) struct Loads {
     held: BTreeMap<NodeId, f64>,
     foreign: BTreeMap<NodeId, u32>,
+    /// The load of a node, and the weight that made it.
+    measured: BTreeMap<NodeId, (f64, f64)>,
+    /// Load × capacity of one weight.
+    price: f64,
 }
+
+/// The least price: several services of one dead node shall be spread even while nobody has anything to do.
+const LEAST_PRICE: f64 = 0.05;
 
 impl Loads {
     /// Of this state.
     pub fn of(state: &State, config: &Config) -> Self {
-        let mut loads = Loads { held: BTreeMap::new(), foreign: BTreeMap::new() };
+        let mut loads =
+            Loads { held: BTreeMap::new(), foreign: BTreeMap::new(), measured: BTreeMap::new(), price: 1.0 };
         for slot in &state.table {
             if let Some(holder) = future_holder(slot) {
                 loads.add(config, slot.service, holder);
             }
         }
         loads
+    }
+
+    /// With what nodes measure, in thousandths. Who cannot measure is counted by the weights at the same price.
+    pub fn measured(mut self, config: &Config, loads: impl Iterator<Item = (NodeId, u32)>) -> Self {
+        for (node, permille) in loads {
+            let held = self.held.get(&node).copied().unwrap_or(0.0);
+            self.measured.insert(node, (f64::from(permille) / 1000.0, held));
+        }
+        let work: f64 = self.measured.iter().map(|(&node, (load, _))| load * capacity(config, node)).sum();
+        let weight: f64 = self.measured.values().map(|(_, held)| held).sum();
+        if weight > 0.0 {
+            self.price = (work / weight).max(LEAST_PRICE);
+        }
+        self
     }
 
     /// `node` holds `service` as well.
@@ -70,16 +93,33 @@ impl Loads {
         }
     }
 
-    /// Held weight ÷ capacity.
+    /// Held weight ÷ capacity; or the measured load, and what came since.
     pub fn relative(&self, config: &Config, node: NodeId) -> f64 {
-        let capacity = capacity(config, node);
-        let held = self.held.get(&node).copied().unwrap_or(0.0);
-        if capacity > 0.0 { held / capacity } else { held.max(0.0) * f64::MAX.sqrt() }
+        self.with(config, node, 0.0)
     }
 
     /// Relative load with `service` on top.
-    fn after(&self, config: &Config, service: ServiceId, node: NodeId) -> f64 {
-        (self.held.get(&node).copied().unwrap_or(0.0) + weight(config, service)) / capacity(config, node)
+    pub fn after(&self, config: &Config, service: ServiceId, node: NodeId) -> f64 {
+        self.with(config, node, weight(config, service))
+    }
+
+    fn with(&self, config: &Config, node: NodeId, more: f64) -> f64 {
+        let (load, base) = self.measured.get(&node).copied().unwrap_or((0.0, 0.0));
+        let capacity = capacity(config, node);
+        let held = self.held.get(&node).copied().unwrap_or(0.0) - base + more;
+        let held =
+            if capacity > 0.0 { held * self.price / capacity } else { held.max(0.0) * f64::MAX.sqrt() };
+        (load + held).max(0.0)
+    }
+
+    /// Nothing is held there.
+    pub fn is_empty(&self, node: NodeId) -> bool {
+        self.held.get(&node).is_none_or(|held| *held <= 1e-9)
+    }
+
+    /// Nothing but that service is held there.
+    pub fn is_alone(&self, config: &Config, service: ServiceId, node: NodeId) -> bool {
+        self.held.get(&node).is_none_or(|held| *held <= weight(config, service) + 1e-9)
     }
 
     /// Is it serving for somebody else (the paper's «faking»)?

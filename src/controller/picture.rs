@@ -22,6 +22,8 @@ impl Controller {
             lateness: self.lateness,
             nodes: self.node_views(now),
             services: self.service_views(now),
+            ground: self.committed.as_ref().filter(|_| self.is_member()).map(|state| self.ground(state)),
+            moves: self.moves_known(now),
         }
     }
 
@@ -29,7 +31,7 @@ impl Controller {
         let configured = self.config.nodes.iter().map(|node| node.id);
         let ids: BTreeSet<NodeId> = configured.chain(self.members()).chain([self.me]).collect();
         let state = self.committed.as_ref().filter(|_| self.is_member());
-        let loads = state.map(|state| ownership::Loads::of(state, &self.config));
+        let loads = state.map(|state| self.loads(state));
         let recent = self.timing.t * 3;
         ids.into_iter()
             .map(|id| {

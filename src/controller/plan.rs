@@ -8,14 +8,19 @@
 
 use super::ownership::{Loads, capacity, home, imbalance, placement_order};
 use super::*;
-use crate::config::{Failback, ProbeInterval};
+use crate::config::{Failback, LoadSource, ProbeInterval};
 use crate::wire::{Member, Phase, Slot};
 use std::collections::BTreeSet;
 
+mod damping;
 mod fitness;
+mod ground;
 mod moves;
 mod roster;
 mod steps;
+
+use damping::Damping;
+pub(super) use ground::Told;
 
 /// What a proposal must wait for, and what its commit means.
 #[derive(Debug, Clone)]
@@ -38,6 +43,13 @@ pub(super) struct Notes {
     failures: BTreeMap<(NodeId, ServiceId), Instant>,
     /// Since when a holder has given a service up.
     given_up: BTreeMap<(NodeId, ServiceId), Instant>,
+    /// What is held against who comes and goes.
+    damping: Damping,
+    /// Whose checks failed, whose external link worked, when it was looked at last: changes are charged.
+    unfit: BTreeSet<(NodeId, ServiceId)>,
+    external: BTreeMap<NodeId, bool>,
+    /// The gateway is silent for too many nodes: people were told.
+    gateway_suspected: bool,
     /// Services whose check fails on too many nodes to be believed: people were told.
     suspected: BTreeSet<ServiceId>,
     /// Since when a node is fit to get services back.
@@ -67,6 +79,10 @@ impl Default for Notes {
             next_look: Instant::MAX,
             failures: BTreeMap::new(),
             given_up: BTreeMap::new(),
+            damping: Damping::default(),
+            unfit: BTreeSet::new(),
+            external: BTreeMap::new(),
+            gateway_suspected: false,
             suspected: BTreeSet::new(),
             fit_since: BTreeMap::new(),
             phases: BTreeMap::new(),
@@ -91,6 +107,11 @@ impl Notes {
         self.changed_at = now;
     }
 
+    /// It goes on with what the last controller held against places.
+    pub fn inherit(&mut self, (damping, failures): (Damping, BTreeMap<(NodeId, ServiceId), Instant>)) {
+        (self.damping, self.failures) = (damping, failures);
+    }
+
     /// N says that it is prepared, or cannot be (H1).
     pub fn ready(&mut self, service: ServiceId, epoch: Epoch, node: NodeId, ok: bool) {
         self.ready.insert(service, (epoch, node, ok));
@@ -104,6 +125,7 @@ impl Notes {
     /// An operator's word also ends what a failed start left behind: the cause may be mended.
     pub fn wish_move(&mut self, service: ServiceId, to: NodeId, pinned: bool) {
         self.failures.remove(&(to, service));
+        self.damping.forgive(to, Some(service));
         self.moves.insert(service, (to, pinned));
     }
 
@@ -113,6 +135,9 @@ impl Notes {
 
     pub fn wish_standby(&mut self, node: NodeId, standby: bool) {
         self.failures.retain(|(failed, _), _| *failed != node);
+        if !standby {
+            self.damping.forgive(node, None);
+        }
         self.standby.insert(node, standby);
     }
 
@@ -263,8 +288,12 @@ impl Controller {
     }
 
     fn remember_failure(&mut self, now: Instant, node: NodeId, service: ServiceId) {
-        if let Some(office) = &mut self.office {
-            office.notes.failures.entry((node, service)).or_insert(now);
+        let half_life = self.config.cluster.damping;
+        if let Some(office) = &mut self.office
+            && !office.notes.failures.contains_key(&(node, service))
+        {
+            office.notes.failures.insert((node, service), now);
+            office.notes.damping.charge(now, (node, Some(service)), half_life);
         }
     }
 
@@ -274,8 +303,13 @@ impl Controller {
             return self.external_ok();
         }
         let office = self.office.as_ref();
+        let office_held = office.is_some();
         let report = office.and_then(|office| office.followers.get(&node)).and_then(|f| f.report.as_ref());
-        report.is_none_or(|(_, report)| report.external_ok)
+        if office_held {
+            return report.is_none_or(|(_, report)| report.external_ok);
+        }
+        let links = self.peers.get(&node).and_then(|peer| peer.status.as_ref()).map(|status| &status.links);
+        links.is_none_or(|links| links.iter().all(|link| link.role != LinkRole::External || link.up))
     }
 
     fn holder_is(&self, state: &State, node: NodeId, service: ServiceId) -> Holder {
@@ -316,28 +350,25 @@ impl Controller {
         (granted + self.margin()).max(office.not_before)
     }
 
-    /// Who may hold the service, but `holder`.
-    fn candidates(&self, state: &State, service: ServiceId, holder: Option<NodeId>) -> Vec<NodeId> {
-        let members = state.members.iter().map(|member| member.id);
-        members.filter(|&node| Some(node) != holder && self.may_hold(state, node, service)).collect()
-    }
-
-    /// Its home, if that is among them; else the least loaded.
-    fn best_of(&self, service: ServiceId, candidates: &[NodeId], loads: &Loads) -> Option<NodeId> {
-        let own_home = home(&self.config, service).filter(|home| candidates.contains(home));
-        own_home.or_else(|| loads.ranking(&self.config, service, candidates, self.me).first().copied())
-    }
-
     fn may_hold(&self, state: &State, node: NodeId, service: ServiceId) -> bool {
         let failed =
             self.office.as_ref().is_some_and(|office| office.notes.failures.contains_key(&(node, service)));
-        state.member(node).is_some_and(|member| !member.standby && !member.leaving)
-            && self.is_calm(node)
-            && !self.is_down(node)
-            && self.clock < self.idle_at(node)
-            && capacity(&self.config, node) > 0.0
-            && self.external_of(node)
-            && !failed
+        !failed && self.obstacle(state, node).is_none()
+    }
+
+    /// Why that node may hold nothing.
+    fn obstacle(&self, state: &State, node: NodeId) -> Option<Obstacle> {
+        let Some(member) = state.member(node) else { return Some(Obstacle::NoMember) };
+        let obstacles = [
+            (member.leaving, Obstacle::Leaving),
+            (member.standby, Obstacle::Standby),
+            (self.is_down(node), Obstacle::Down),
+            (!self.is_calm(node), Obstacle::Suspect),
+            (self.clock >= self.idle_at(node), Obstacle::Idle),
+            (capacity(&self.config, node) <= 0.0, Obstacle::NoCapacity),
+            (!self.external_of(node), Obstacle::ExternalLink),
+        ];
+        obstacles.into_iter().find(|(there, _)| *there).map(|(_, obstacle)| obstacle)
     }
 
     /// Urgent: services without a living holder, and the steps of moves under way.
@@ -358,8 +389,7 @@ impl Controller {
                 Step::Place => homeless.push(slot.service),
             }
         }
-        placement_order(&self.config, &mut homeless);
-        self.place(now, next, &homeless, conditions);
+        self.place(next, &mut homeless, conditions);
     }
 
     fn plan_held(&mut self, now: Instant, next: &State, slot: &Slot) -> Step {
@@ -480,29 +510,17 @@ impl Controller {
     }
 
     /// Algorithm 2: each to the best node; home before all others.
-    fn place(
-        &mut self,
-        _now: Instant,
-        next: &mut State,
-        services: &[ServiceId],
-        conditions: &mut Conditions,
-    ) {
-        let mut loads = Loads::of(next, &self.config);
-        for &service in services {
-            if let Some(holder) = next.slot(service).and_then(|slot| slot.holder) {
-                loads.remove(&self.config, service, holder);
-            }
+    fn place(&mut self, next: &mut State, services: &mut [ServiceId], conditions: &mut Conditions) {
+        if services.is_empty() {
+            return;
         }
-        for &service in services {
+        let (placed, _) = self.ground(next).place(services);
+        for (service, to) in placed {
             let Some(old) = next.slot(service).copied() else { continue };
-            let candidates = self.fit_first(service, self.candidates(next, service, None));
-            let slot = match self.best_of(service, &candidates, &loads) {
+            let slot = match to {
                 Some(node) => Slot { service, holder: Some(node), phase: Phase::Held, pinned: false },
                 None => self.nowhere(next, &old),
             };
-            if let Some(node) = slot.holder {
-                loads.add(&self.config, service, node);
-            }
             if slot != old {
                 let why = self.why_placed(next, &old);
                 conditions.events.push(Event::Assigned { service, from: old.holder, to: slot.holder, why });

@@ -30,4 +30,20 @@ pub enum Planted {
     MinorityWithoutArbiter,
     /// Q2: half or fewer take an address after an ordinary look.
     MinorityLooksShortly,
+    /// Q1: half is enough.
+    HalfIsAQuorum,
+    /// S1: commits without an acknowledgement but its own.
+    CommitAlone,
+    /// E3: what the voters have stored is not asked for.
+    VotersStatesForgotten,
+    /// L4: grants go on when the root has ended, and beyond it.
+    GrantBeyondRoot,
+    /// L6, L8: no margin for clocks and lateness.
+    NoMargin,
+    /// F1: takes without a look.
+    TakeWithoutLook,
+    /// S3: acts on what is proposed, not on what is committed.
+    ActOnProposal,
+    /// L7: who does not know the newest state is granted leases all the same.
+    GrantToWhoIsBehind,
 }

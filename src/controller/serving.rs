@@ -159,7 +159,8 @@ impl Controller {
         if !self.is_member() || self.parting {
             return Duty::None;
         }
-        let Some(slot) = self.committed.as_ref().and_then(|state| state.slot(service)) else {
+        let hasty = self.proposed.as_ref().filter(|_| self.planted(Planted::ActOnProposal));
+        let Some(slot) = hasty.or(self.committed.as_ref()).and_then(|state| state.slot(service)) else {
             return Duty::None;
         };
         let mine = slot.holder == Some(self.me);
@@ -485,6 +486,12 @@ impl Controller {
             local.gave_up = false;
             local.declined = None;
         }
+    }
+
+    /// A lease came: this node is fit again. What it has declined stays declined at this epoch (the controller may
+    /// have given it away on that word, without waiting for leases).
+    pub(super) fn hears_its_controller(&mut self) {
+        self.serving.given_up = None;
     }
 
     /// At this very epoch: no failure of a service, and over with the next version.

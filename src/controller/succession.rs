@@ -70,7 +70,8 @@ impl Controller {
         if self.is_vacant() {
             lapsed
         } else {
-            lapsed.max(self.leaderless_at(following.beat_at)).max(self.turn_at())
+            let above = self.members_above();
+            lapsed.max(self.leaderless_at(following.beat_at, above)).max(self.turn_at(above))
         }
     }
 
@@ -88,20 +89,21 @@ impl Controller {
     }
 
     /// A controller may be alive and yet lead nobody. After three promises, in the order of priority.
-    fn leaderless_at(&self, beat_at: Instant) -> Instant {
-        beat_at + self.timing.promise * (3 + self.members_above().min(64))
+    fn leaderless_at(&self, beat_at: Instant, above: u32) -> Instant {
+        beat_at + self.timing.promise * (3 + above.min(64))
     }
 
     /// When it may stand after a vote that led to nothing: the promises that were given then lapse everywhere
     /// at one moment, and who stands at the same moment as another takes the votes from it.
-    fn turn_at(&self) -> Instant {
-        self.promise.until.max(self.may_vote_at) + self.timing.p * self.members_above().min(64)
+    fn turn_at(&self, above: u32) -> Instant {
+        self.promise.until.max(self.may_vote_at) + self.timing.p * above.min(64)
     }
 
     fn members_above(&self) -> u32 {
+        let Some(state) = &self.committed else { return 0 };
         let mine = self.priority(self.me);
-        let above = self.members().filter(|&node| self.priority(node) > mine).count();
-        u32::try_from(above).unwrap_or(u32::MAX / 8)
+        let above = |node: &&crate::config::Node| node.priority > mine && state.member(node.id).is_some();
+        u32::try_from(self.config.nodes.iter().filter(above).count()).unwrap_or(u32::MAX / 8)
     }
 
     pub(super) fn succession_tick(&mut self, now: Instant) {
@@ -184,7 +186,11 @@ impl Controller {
         if following.heir == Some(self.me) {
             return Some(None);
         }
-        if now < self.leaderless_at(following.beat_at).max(self.turn_at()) {
+        let above = self.members_above();
+        if now < self.leaderless_at(following.beat_at, above).max(self.turn_at(above)) {
+            if !self.is_vacant() {
+                return None;
+            }
             let rank = |node| (self.priority(node), node);
             let me = rank(self.me);
             let outranked = self.members().any(|node| {
@@ -192,7 +198,7 @@ impl Controller {
             });
             let alone =
                 !self.members().any(|node| node != self.me && node != controller && self.is_calm(node));
-            if !self.is_vacant() || outranked || (self.leaving.is_some() && !alone) {
+            if outranked || (self.leaving.is_some() && !alone) {
                 return None;
             }
         }
@@ -318,6 +324,7 @@ impl Controller {
         term: Term,
         newest: Option<State>,
     ) {
+        let forgets = self.planted(Planted::VotersStatesForgotten);
         let Some(candidacy) = &mut self.candidacy else { return };
         if candidacy.term != term {
             return;
@@ -326,6 +333,7 @@ impl Controller {
         let vote = candidacy.votes.entry(from).or_insert(sent);
         *vote = (*vote).max(sent);
         if let Some(state) = newest
+            && !forgets
             && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
         {
             candidacy.newest = Some(state);
@@ -374,6 +382,7 @@ impl Controller {
         let base = self.inheritance(&candidacy);
         office.version = base.epoch.version;
         office.notes.begin(now, base, self.overlap());
+        office.notes.inherit(self.inherited_notes(now));
         self.voted = candidacy.term;
         self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
         self.following = None;

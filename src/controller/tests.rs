@@ -10,6 +10,7 @@ mod commands;
 mod conflict;
 mod detector;
 mod fitness;
+mod forecast;
 mod handover;
 mod lease;
 mod look;

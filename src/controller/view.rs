@@ -1,7 +1,8 @@
 //! What a controller knows, for people: a snapshot that the control thread turns into words and JSON.
 
+use super::placement::Ground;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId};
-use crate::wire::{Phase, Status};
+use crate::wire::{Moved, Phase, Status};
 use std::time::Duration;
 
 /// The whole picture as this node sees it.
@@ -33,6 +34,10 @@ pub struct View {
     pub nodes: Vec<NodeView>,
     /// Every service of the table and of the configuration, in the order of `ServiceId`.
     pub services: Vec<ServiceView>,
+    /// What a placement depends on; `None`: not in the cluster.
+    pub ground: Option<Ground>,
+    /// What moved lately, as far as this node knows; of each service the oldest first.
+    pub moves: Vec<Moved>,
 }
 
 /// One node.

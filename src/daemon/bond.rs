@@ -37,6 +37,8 @@ pub(super) enum Word {
     Failed(u8, String),
     /// What it may put on the external card from now on. Said before it does.
     Territory(Territory),
+    /// With what it seals from now on: a key file's content.
+    Keys(Vec<u8>),
 }
 
 /// Addresses and default routes of services.
@@ -101,6 +103,7 @@ impl Word {
         match self {
             Word::Ready => vec![b'r'],
             Word::Failed(code, text) => [&[b'f', *code], text.as_bytes()].concat(),
+            Word::Keys(content) => [b"k", &**content].concat(),
             Word::Territory(Territory { addresses, gateways }) => {
                 let mut bytes = vec![b't'];
                 for address in addresses {
@@ -133,6 +136,7 @@ impl Word {
                 let (code, text) = rest.split_first()?;
                 Some(Word::Failed(*code, String::from_utf8_lossy(text).into_owned()))
             }
+            b'k' => Some(Word::Keys(rest.to_vec())),
             b't' => territory(rest).map(Word::Territory),
             _ => None,
         }
@@ -261,8 +265,12 @@ mod tests {
             addresses: vec!["203.0.113.1".parse().expect("v4"), "2001:db8::1".parse().expect("v6")],
             gateways: vec![Ipv4Addr::new(203, 0, 113, 254)],
         };
-        let words =
-            [Word::Ready, Word::Failed(2, "no such card".to_owned()), Word::Territory(territory.clone())];
+        let words = [
+            Word::Ready,
+            Word::Failed(2, "no such card".to_owned()),
+            Word::Territory(territory.clone()),
+            Word::Keys(b"0123456789abcdef".to_vec()),
+        ];
         for word in words {
             bond.tell(&word);
             let Waiting::Message(bytes) = guardian.receive() else { panic!("{word:?} is lost") };

@@ -244,6 +244,7 @@ impl Guardian {
                 Waiting::Closed => ward.talks = false,
                 Waiting::Message(bytes) => match Word::of(&bytes) {
                     Some(Word::Territory(territory)) => ward.territory.join(territory),
+                    Some(Word::Keys(content)) => self.last_word.take_key(&content),
                     Some(Word::Failed(code, text)) => ward.refusal = Some(Refusal { code, text }),
                     Some(Word::Ready) => {
                         ward.ready = true;

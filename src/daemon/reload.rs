@@ -10,35 +10,58 @@ use crate::threads::log_writer;
 use crate::vocabulary::NodeId;
 use std::sync::Arc;
 
-pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) {
-    let file = plan.arguments.config.display();
-    log::info!("reloading {file}");
-    let (new, warnings) = match read(&plan.arguments.config) {
-        Ok(read) => read,
-        Err(refusal) => {
-            for line in refusal.text.lines() {
+/// HUP. What is wrong is in the log.
+pub(super) fn on_request(plan: &Plan, bond: &Bond, running: &Running) {
+    match reload(plan, bond, running) {
+        Ok(()) => running.keeping().file_was_read(),
+        Err(why) => {
+            for line in why.lines() {
                 log::error!("{line}");
             }
-            return log::error!("the configuration stays as it was");
+            log::error!("the configuration stays as it was");
         }
-    };
+    }
+    if let Err(why) = keys(bond, running) {
+        log::error!("{why}: the keys stay as they were");
+    }
+}
+
+/// Reads the file, and goes by it.
+pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) -> Result<(), String> {
+    log::info!("reloading {}", plan.arguments.config.display());
+    let (new, warnings) = read(&plan.arguments.config).map_err(|refusal| refusal.text)?;
     for warning in warnings {
         log::warn!("{warning}");
     }
-    if let Err(refusal) = super::worker::may_be_fast(&new) {
-        return log::error!("{}: the configuration stays as it was", refusal.text);
+    super::worker::may_be_fast(&new).map_err(|refusal| refusal.text)?;
+    let (config, later) = merge(&running.config(), new, plan.me)?;
+    for what in later {
+        log::warn!("{what}: takes effect after a restart");
     }
-    match merge(&running.config(), new, plan.me) {
-        Ok((config, later)) => {
-            for what in later {
-                log::warn!("{what}: takes effect after a restart");
-            }
-            bond.tell(&Word::Territory(Territory::of(&config)));
-            log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
-            running.tell(Told::Reload(Arc::new(config)));
-        }
-        Err(why) => log::error!("{why}: the configuration stays as it was"),
+    let (before, now) = (running.config(), &config);
+    if let (Some(before), Some(now)) = (before.node(plan.me), now.node(plan.me))
+        && before.name != now.name
+    {
+        log::warn!("this node is called {} from now on: start diehardd with -n {}", now.name, now.name);
     }
+    bond.tell(&Word::Territory(Territory::of(&config)));
+    log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
+    running.tell(Told::Reload(Arc::new(config)));
+    Ok(())
+}
+
+/// Reads the key file, and goes by it.
+pub(super) fn keys(bond: &Bond, running: &Running) -> Result<(), String> {
+    let keys = super::keys(&running.config())?;
+    // Its last word must be understood, too.
+    let content = keys.settled().written();
+    if content.len() < crate::os::pair::LONGEST {
+        bond.tell(&Word::Keys(content));
+    } else {
+        log::warn!("the key is too long for the guardian, which goes on with the one before");
+    }
+    running.set_keys(keys);
+    Ok(())
 }
 
 /// The file as it is now, for a worker that takes a dead one's place: what the guardian read may be older than
@@ -55,20 +78,20 @@ pub(super) fn again(plan: &Plan) -> Arc<Config> {
 }
 
 /// The new configuration as far as a running daemon can follow it, and what it cannot follow.
-fn merge(old: &Config, mut new: Config, me: NodeId) -> Result<(Config, Vec<String>), String> {
+/// A node is who its internal address says; it may have another name.
+pub(super) fn merge(old: &Config, mut new: Config, me: NodeId) -> Result<(Config, Vec<String>), String> {
     let before = old.node(me).ok_or("this node was not in the configuration")?;
-    let now = new.nodes.iter_mut().find(|node| node.name == before.name);
-    let Some(now) = now else {
+    if new.node(me).is_none() && new.node_named(&before.name).is_some() {
+        return Err(format!("[node {}] has another internal address: this needs a restart", before.name));
+    }
+    let Some(now) = new.nodes.iter_mut().find(|node| node.id == me) else {
         return Err(format!(
             "[node {}], this node, is gone from the file: end the daemon instead",
             before.name
         ));
     };
-    if now.id != me {
-        return Err(format!("[node {}] has another internal address: this needs a restart", before.name));
-    }
     let mut later = Vec::new();
-    let section = format!("[node {}]", before.name);
+    let section = format!("[node {}]", now.name);
     keep(&before.internal, &mut now.internal, format!("{section} internal"), &mut later);
     keep(&before.external, &mut now.external, format!("{section} external"), &mut later);
     let cluster = &mut new.cluster;
@@ -129,6 +152,11 @@ external = eth0
         let old = config(&[]);
         let a = old.node_named("a").expect("there").id;
         assert!(merge(&old, config(&[("10.1/", "10.9/")]), a).is_err());
-        assert!(merge(&old, config(&[("[node a]", "[node c]")]), a).is_err());
+        let (renamed, later) = merge(&old, config(&[("[node a]", "[node c]")]), a).expect("only its name");
+        assert_eq!((renamed.node(a).map(|node| node.name.as_str()), later), (Some("c"), vec![]));
+        let gone =
+            TEXT.replace("[node a]\npriority = 2\ninternal = eth1 192.168.10.1/24\nexternal = eth0\n", "");
+        let gone = parse("test", gone.as_bytes()).expect("right").config;
+        assert!(merge(&old, gone, a).unwrap_err().contains("is gone from the file"));
     }
 }

@@ -4,7 +4,9 @@
 //! life on the external card (J1).
 
 use super::Plan;
+use super::keeping::{self, Keeping};
 use crate::config::{Config, Prefixed};
+use crate::control::protocol::Question;
 use crate::control::server::{Desk, Server};
 use crate::controller::{Controller, Identity, Record};
 use crate::os::alias::Card;
@@ -23,6 +25,7 @@ use crate::threads::hello_receiver::Ears;
 use crate::threads::hello_sender::{self, Egress, HelloSender};
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::link_monitor::LinkWatch;
+use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::published::Published;
 use crate::threads::receipts::{self, Receipts};
@@ -30,6 +33,7 @@ use crate::threads::services::{self, Services};
 use crate::threads::storage::Storage;
 use crate::threads::{Urgency, start};
 use crate::vocabulary::{LinkRole, NodeId};
+use crate::wire::Keyring;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -47,6 +51,7 @@ pub(super) struct Running {
     bells: Vec<Doorbell>,
     threads: Vec<JoinHandle<()>>,
     server: Server,
+    keeping: Keeping,
     device: String,
 }
 
@@ -79,6 +84,7 @@ impl Running {
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
+        let prepared = keeping::prepare(plan, &published, farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
@@ -86,7 +92,9 @@ impl Running {
         let (file, state) = (plan.arguments.config.clone(), plan.arguments.state_dir.clone());
         let measured = published.clone();
         let vitals = Box::new(move || measured.vitals(&file, &state));
-        let desk = Desk { ask, config, events, checks, vitals };
+        let front = prepared.front.clone();
+        let keeper = Box::new(move |question: &Question| front.serve(question));
+        let desk = Desk { ask, config, events, checks, vitals, keeper };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();
@@ -94,12 +102,23 @@ impl Running {
         parts
             .spawn(plan, &driver, told, farewell, &mut threads, &mut bells)
             .map_err(text("cannot start a thread"))?;
-        Ok(Running { driver, published, left, bells, threads, server, device })
+        let keeping = prepared.start(plan, &published).map_err(text("cannot start a thread"))?;
+        Ok(Running { driver, published, left, bells, threads, server, keeping, device })
     }
 
     /// The configuration in force.
     pub(super) fn config(&self) -> Arc<Config> {
         self.published.config()
+    }
+
+    /// The configuration keeper.
+    pub(super) fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
+    /// These keys from now on.
+    pub(super) fn set_keys(&self, keys: Keyring) {
+        self.published.set_keys(keys);
     }
 
     /// Hands something to the driver.
@@ -114,7 +133,7 @@ impl Running {
 
     /// Ends all threads, whatever is held; no alias of ours remains.
     pub(super) fn end(self) {
-        let Running { driver, published, bells, threads, server, device, .. } = self;
+        let Running { driver, published, bells, threads, server, keeping, device, .. } = self;
         published.stopping.store(true, Ordering::Release);
         driver.send(Told::End);
         drop(driver);
@@ -125,6 +144,8 @@ impl Running {
             // A panic has ended the process already.
             let _ = thread.join();
         }
+        // After them: it may have to wait for another node's answer, and they have addresses to let go of.
+        keeping.end();
         // The faker has removed its aliases; this is for what it could not remove then.
         if let Err(error) = clear_leftovers(&published.config(), &device) {
             log::error!("{error}");
@@ -144,7 +165,7 @@ impl Parts {
         let directory = &plan.arguments.state_dir;
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
             .map_err(text(&format!("the record in {}", directory.display())))?;
-        let published = Arc::new(Published::new(config.clone(), signs));
+        let published = Arc::new(Published::new(config.clone(), plan.keys.clone(), signs));
         published.events.name(&node.name);
         Ok(Parts {
             past: Past::read(directory, plan.me, &published),
@@ -170,7 +191,7 @@ impl Parts {
     ) -> std::io::Result<()> {
         let Parts { published, sockets, storage, record, past, monitor, card, device, internal_device } =
             self;
-        let (me, key) = (plan.me, plan.key.clone());
+        let me = plan.me;
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
 
@@ -179,7 +200,6 @@ impl Parts {
         let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
         let sender = HelloSender {
             me,
-            key: key.clone(),
             egress: sockets.egress(&device, published.config().cluster.port),
             mailbox: outgoing,
             driver: driver.clone(),
@@ -212,6 +232,9 @@ impl Parts {
         };
         threads.push(start("link monitor", Urgency::Heartbeat, move || watch.run())?);
 
+        let load = Load { me, driver: driver.clone(), published: published.clone(), bell: bell()? };
+        threads.push(start("load", Urgency::Ordinary, move || load.run())?);
+
         let seed = sched::random_u64()?;
         let identity = Identity { id: me, incarnation, record, seed };
         let driving = Driver {
@@ -233,7 +256,7 @@ impl Parts {
 
         let ears = |sockets, bell| {
             let (driver, published) = (driver.clone(), published.clone());
-            Ears { me, key: key.clone(), sockets, driver, published, bell }
+            Ears { me, sockets, driver, published, bell }
         };
         start_ears(ears(sockets.unicast(), bell()?), ears(sockets.broadcast(), bell()?), threads)
     }

@@ -12,6 +12,7 @@ use crate::controller::Input;
 use crate::os::pair::End;
 use crate::os::{clock, sched};
 use crate::threads::driver::Told;
+use crate::threads::keeper::Wish;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::log_writer::{self, LogWriter, Sink};
 use std::process::ExitCode;
@@ -38,6 +39,10 @@ pub(super) fn live(mut plan: Plan, signs: LifeSigns, end: End, first: bool) -> E
     if !first {
         // Reloads since the guardian's start count for this life as well.
         plan.config = reload::again(&plan);
+        match super::keys(&plan.config) {
+            Ok(keys) => plan.keys = keys,
+            Err(why) => log::error!("{why}: going on with the keys of the daemon's start"),
+        }
     }
     let running = match born(&plan, signs, &bond) {
         Ok(running) => running,
@@ -97,7 +102,15 @@ fn wait(plan: &Plan, bond: &mut Bond, running: &Running) {
             running.tell(Told::Dump);
         }
         if bond.wants_reload() {
-            reload::reload(plan, bond, running);
+            reload::on_request(plan, bond, running);
+        }
+        while let Some((wish, reply)) = running.keeping().next_wish() {
+            let done = match wish {
+                Wish::Reload => reload::reload(plan, bond, running),
+                Wish::Keys => reload::keys(bond, running),
+            };
+            // The keeper may have given up.
+            let _ = reply.try_send(done);
         }
         if running.has_left() {
             return;

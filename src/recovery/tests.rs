@@ -126,3 +126,16 @@ fn who_begins_anew_remembers_what_was_done() {
     let outcome = ladder.take(&check, FORGET, at(7), Finding::gone("gone"), true);
     assert_eq!(outcome, Outcome::Step(PolicyStep::Move), "the restart was spent");
 }
+
+#[test]
+fn what_was_tried_is_counted_until_it_is_forgotten() {
+    let check = check(vec![restart(3, 60), PolicyStep::Move]);
+    let (ladder, _) = play(&check, "xxxxxxxxxxxxx");
+    let tally = |second| ladder.tally(&check, FORGET, at(second));
+    assert_eq!(tally(14).bad_in_a_row, 1);
+    let tried =
+        |second| tally(second).steps.iter().map(|it| (it.used, it.of, it.forgotten)).collect::<Vec<_>>();
+    assert_eq!(tried(14), [(3, 3, Some(at(63))), (1, 1, Some(at(612)))]);
+    assert_eq!(tried(64), [(2, 3, Some(at(66))), (1, 1, Some(at(612)))]);
+    assert_eq!(tried(612), [(0, 3, None), (0, 1, None)]);
+}

@@ -5,8 +5,8 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::random::Random;
 use crate::config::{
-    Cluster, Config, Failback, Interface, LogLevel, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
-    Service,
+    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
+    Quorum, Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -340,6 +340,9 @@ fn cluster() -> Cluster {
         force_interval: false,
         allow_reboot: false,
         log_level: LogLevel::Info,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(2),
     }
 }
 

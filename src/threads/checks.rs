@@ -16,9 +16,9 @@ use super::driver::Told;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
 use super::services;
-use crate::config::{CheckScope, Config, MAX_CHECKS};
+use crate::config::{CheckScope, Config, MAX_CHECKS, step};
 use crate::control::check_words::{CheckEvent, check_fields, check_text, is_warning};
-use crate::control::checks::Line;
+use crate::control::checks::{Line, Tried};
 use crate::controller::Input;
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
@@ -104,6 +104,8 @@ struct Work {
     next_run: u64,
     chance: u64,
     told: (Vec<ServiceId>, Vec<ServiceId>),
+    /// The gateway is silent, as the driver was told.
+    cut_off: bool,
     /// Answers to operators' commands that steps became.
     asked: Vec<steps::Asked>,
     rebooting: Option<(JoinHandle<()>, Doorbell)>,
@@ -128,6 +130,7 @@ impl Checks {
             next_run: 1,
             chance: self.seed,
             told: Default::default(),
+            cut_off: false,
             asked: Vec::new(),
             rebooting: None,
             thread: self,
@@ -328,7 +331,19 @@ impl Work {
             subject.shown = Some(standing);
             subject.since = clock::wall();
         }
-        let line = Line { standing, message: subject.ladder.message().to_owned(), since: subject.since };
+        let (now, wall) = (clock::now(), clock::wall());
+        let tally = subject.ladder.tally(&subject.check, self.config.cluster.forget, now);
+        let tried = tally.steps.iter().filter_map(|tried| {
+            let forgotten = wall + tried.forgotten?.since(now);
+            Some(Tried { step: step(&tried.step), used: tried.used, of: tried.of, forgotten })
+        });
+        let line = Line {
+            standing,
+            message: subject.ladder.message().to_owned(),
+            since: subject.since,
+            bad_in_a_row: tally.bad_in_a_row,
+            tried: tried.collect(),
+        };
         self.thread.published.checks.write(&subject.check.name, line);
     }
 
@@ -351,6 +366,10 @@ impl Work {
         };
         let unfit = of(&|subject| subject.is_unfit(now, forget));
         let given_up = of(&Subject::gives_up);
+        let silent = self.subjects.iter().any(Subject::misses_gateway);
+        if std::mem::replace(&mut self.cut_off, silent) != silent {
+            self.thread.driver.send(Told::Happened(Box::new(Input::Gateway { silent })));
+        }
         let told = (unfit, given_up);
         if told != self.told {
             self.told = told.clone();

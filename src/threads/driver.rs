@@ -371,6 +371,7 @@ impl Work {
             | Event::SendsFail { .. }
             | Event::StartFailed { .. }
             | Event::CheckSuspected { .. }
+            | Event::GatewaySuspected { .. }
             | Event::LeaseLost
             | Event::QuorumLost
             | Event::HearsNobody
@@ -407,13 +408,18 @@ impl Work {
         };
         let moving: Vec<ServiceId> = view.services.iter().filter(moves).map(|service| service.id).collect();
         *self.driver.published.moving.lock() = moving.into();
+        *self.driver.published.view.lock() = Some(Arc::new(self.completed(view)));
         if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
             self.handle(Input::Lateness(worst));
         }
     }
 
     fn view(&self) -> View {
-        let mut view = self.driver.controller.view(clock::now());
+        self.completed(self.driver.controller.view(clock::now()))
+    }
+
+    /// With this node's own STATUS.
+    fn completed(&self, mut view: View) -> View {
         let me = self.driver.me;
         if let Some(own) = view.nodes.iter_mut().find(|node| node.id == me) {
             complete(own.status.get_or_insert_default(), &self.driver, &self.config, self.digest);
@@ -444,6 +450,9 @@ impl Work {
         self.digest = config::digest(&config);
         self.config = config.clone();
         *self.driver.published.config.write() = config.clone();
+        if let Some(node) = config.node(self.driver.me) {
+            self.driver.published.events.name(&node.name);
+        }
         self.handle(Input::Reload(config));
         self.driver.arp_bell.ring();
         let _ = self.driver.faker.offer(faker::Order::Compare);
@@ -482,4 +491,6 @@ fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) 
     }
     status.config_digest = digest;
     status.rejected = driver.published.counters.rejected();
+    let told = *driver.published.told.lock();
+    (status.version, status.key, status.next_key) = (told.version, told.key, told.next_key);
 }

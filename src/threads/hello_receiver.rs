@@ -11,7 +11,7 @@ use crate::os::clock;
 use crate::os::doorbell::{self, Doorbell};
 use crate::os::udp::UdpSocket;
 use crate::vocabulary::{Instant, NodeId};
-use crate::wire::{Key, MAX_DATAGRAM, Reject};
+use crate::wire::{MAX_DATAGRAM, Reject};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,8 +26,6 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 pub struct Ears {
     /// Who listens.
     pub me: NodeId,
-    /// With what the others seal.
-    pub key: Key,
     /// Where.
     pub sockets: Vec<Arc<UdpSocket>>,
     /// Who is told.
@@ -88,7 +86,7 @@ impl Ears {
     }
 
     fn hear(&self, sealed: &[u8]) -> Result<(), Reject> {
-        let datagram = self.key.open(sealed)?;
+        let datagram = self.published.keys.read().open(sealed)?;
         let header = &datagram.header;
         // Own broadcasts come back; where a card has no address, unicast goes by broadcast.
         if header.from == self.me || header.to.is_some_and(|to| to != self.me) {

@@ -18,7 +18,7 @@ use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::udp::UdpSocket;
 use crate::os::{clock, frame};
 use crate::vocabulary::{Instant, LinkRole, NodeId};
-use crate::wire::{Datagram, Header, Key, Packet};
+use crate::wire::{Datagram, Header, Packet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -72,8 +72,6 @@ pub struct Egress {
 pub struct HelloSender {
     /// Who sends.
     pub me: NodeId,
-    /// With what.
-    pub key: Key,
     /// From where.
     pub egress: Egress,
     /// What to send.
@@ -155,7 +153,7 @@ impl HelloSender {
             datagram.header.link = role;
             // Before it is said: the guardian's last word comes after everything that was.
             self.published.signs.says(datagram.header.incarnation, *sequence);
-            self.key.seal(&datagram, sealed);
+            self.published.keys.read().seal(&datagram, sealed);
             let sent = match role {
                 LinkRole::Internal => self.egress.send_internal(addressee, sealed),
                 LinkRole::External => self.egress.send_external(config, addressee, sealed),

@@ -8,9 +8,10 @@ use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
 use crate::control::vitals::{Trip, Vitals};
+use crate::controller::View;
 use crate::os::clock;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
-use crate::wire::Reject;
+use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,14 +42,35 @@ pub struct Published {
     pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
     /// What becomes of HELLO; written by the driver, read by the control threads.
     pub trips: Mutex<Trips>,
+    /// The controller's picture of every second; written by the driver, read by the configuration keeper.
+    pub view: Mutex<Option<Arc<View>>>,
+    /// What STATUS says of the configuration's version and the keys; written by the configuration keeper.
+    pub told: Mutex<Told>,
+    /// The cluster's keys in force; written on reload, read by sender, receivers and keeper.
+    pub keys: RwLock<Arc<Keyring>>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
 
+/// What a node tells of its configuration and its keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told {
+    /// The version that was agreed on last.
+    pub version: ConfigVersion,
+    /// Fingerprint of the key that seals.
+    pub key: u64,
+    /// Of the one accepted beside it; 0: none.
+    pub next_key: u64,
+}
+
 impl Published {
     /// At the start: no lease.
-    pub fn new(config: Arc<Config>, signs: LifeSigns) -> Self {
+    pub fn new(config: Arc<Config>, keys: Keyring, signs: LifeSigns) -> Self {
+        let (key, next_key) = keys.fingerprints();
         Published {
+            view: Mutex::default(),
+            told: Mutex::new(Told { version: ConfigVersion::default(), key, next_key }),
+            keys: RwLock::new(Arc::new(keys)),
             config: Arc::new(RwLock::new(config)),
             lease: Lease::default(),
             counters: Counters::default(),
@@ -94,6 +116,19 @@ impl Published {
             thrown_away: self.counters.text(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> Arc<Keyring> {
+        self.keys.read().clone()
+    }
+
+    /// These keys from now on.
+    pub fn set_keys(&self, keys: Keyring) {
+        let (key, next_key) = keys.fingerprints();
+        *self.keys.write() = Arc::new(keys);
+        let mut told = self.told.lock();
+        (told.key, told.next_key) = (key, next_key);
     }
 
     /// Is the daemon ending?

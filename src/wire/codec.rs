@@ -47,6 +47,7 @@
 
 mod aside;
 mod cursor;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -72,6 +73,10 @@ pub const MAX_NAME: usize = 32;
 pub const MAX_DEVICE: usize = 15;
 /// Most links in a status: two are usual, bonds and their parts a few more.
 pub const MAX_LINKS: usize = 16;
+/// Most remarks in a status: those that matter most; all that there are in all but the worst of days.
+pub const MAX_REMARKS: usize = 64;
+/// Most moves in a status: everybody hears them within two seconds and remembers more.
+pub const MAX_MOVES: usize = 32;
 /// Longest reason in a COMMAND_ACK in bytes: a few lines of a terminal.
 pub const MAX_REASON: usize = 512;
 

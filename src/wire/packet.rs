@@ -1,6 +1,7 @@
 //! The packets, as values. Their bytes are in `codec`, their authentication in `seal`.
 
 use super::aside::Aside;
+use super::standing::{Moved, Remark};
 use super::state::State;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
 
@@ -239,6 +240,10 @@ pub struct Report {
     pub leaving: bool,
     /// Worst own lateness in the last 10 s, microseconds (L8).
     pub lateness_us: u32,
+    /// What `load` measures here, in thousandths; `None`: services are counted.
+    pub load_permille: Option<u32>,
+    /// The gateway does not answer it, says its own check: clients beyond that do not reach it.
+    pub cut_off: bool,
 }
 
 /// What a booting node says of itself.
@@ -271,6 +276,27 @@ pub struct Status {
     pub rejected: u64,
     /// Who else has an address of a service that this node holds, or should take.
     pub strangers: Vec<Stranger>,
+    /// `load_permille` is measured; else it is held weight ÷ capacity.
+    pub measured: bool,
+    /// Of the controller: what it holds against places. The worst first.
+    pub remarks: Vec<Remark>,
+    /// Of the controller: its newest moves, the newest last.
+    pub moves: Vec<Moved>,
+    /// The version of the configuration that the cluster gave it last.
+    pub version: ConfigVersion,
+    /// Fingerprint of the key with which it seals; 0: not told.
+    pub key: u64,
+    /// Fingerprint of the key that it accepts beside that one while keys are changed; 0: none.
+    pub next_key: u64,
+}
+
+/// A configuration that was agreed on: the greater one wins. 0 is «none was ever agreed on».
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ConfigVersion {
+    /// Grows by one with each.
+    pub number: u64,
+    /// Of the effective configuration: tells two apart that two parts of a cluster gave one number.
+    pub digest: u64,
 }
 
 /// Somebody outside the cluster who has a service's address.

@@ -82,6 +82,8 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         external_ok: true,
         leaving: false,
         lateness_us: 120,
+        load_permille: Some(450),
+        cut_off: true,
     };
     let boot = Boot { remembers: epoch(2, 30), priority: 40, may_vote: true, standby: false };
     let link = |device: &str, role, up| LinkStatus {
@@ -99,6 +101,27 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         lateness_us: 80,
         rejected: 3,
         strangers: vec![Stranger { service, mac: [2, 0, 0, 0, 0, 9], served: true }],
+        measured: true,
+        remarks: vec![Remark {
+            node: node(2),
+            service: Some(service),
+            penalty: 2600,
+            damped: true,
+            failed_ms: Some(599_000),
+            unfit: true,
+        }],
+        moves: vec![Moved {
+            service,
+            epoch: epoch(3, 40),
+            from: Some(node(2)),
+            to: Some(node(1)),
+            step: MoveStep::Assigned,
+            cause: Cause::HolderDown,
+            ago_ms: 60_000,
+        }],
+        version: ConfigVersion { number: 12, digest: 0xd19e57 },
+        key: 0x5ea1,
+        next_key: 0,
     };
     let suspect = node(3);
     let inner = Packet::BeatAck { number: 0, nonce, report: Report::default() };
@@ -221,8 +244,15 @@ pub fn any_state() -> impl Strategy<Value = State> {
 fn any_report() -> impl Strategy<Value = Report> {
     let services = || vec(any_service(), 0..=12);
     let lists = (services(), services(), services(), services(), services());
-    (lists, services(), services(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
-        |((holding, ready, failed, ousted, blocked), unfit, given_up, external_ok, leaving, lateness_us)| {
+    (lists, services(), services(), any::<bool>(), any::<bool>(), any::<(u32, Option<u32>, bool)>()).prop_map(
+        |(
+            (holding, ready, failed, ousted, blocked),
+            unfit,
+            given_up,
+            external_ok,
+            leaving,
+            (lateness_us, load_permille, cut_off),
+        )| {
             Report {
                 holding,
                 ready,
@@ -234,6 +264,8 @@ fn any_report() -> impl Strategy<Value = Report> {
                 external_ok,
                 leaving,
                 lateness_us,
+                load_permille,
+                cut_off,
             }
         },
     )
@@ -251,9 +283,18 @@ fn any_status() -> impl Strategy<Value = Status> {
     );
     let stranger = (any_service(), any::<[u8; 6]>(), any::<bool>())
         .prop_map(|(service, mac, served)| Stranger { service, mac, served });
-    let lists = (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12));
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<[u64; 2]>(), lists).prop_map(
-        |(name, [load_permille, lateness_us], [config_digest, rejected], (links, strangers))| Status {
+    let lists =
+        (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12), vec(any_remark(), 0..=9), vec(any_moved(), 0..=9));
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 6], bool)>(), lists).prop_map(
+        |(
+            name,
+            [load_permille, lateness_us],
+            ([config_digest, rejected, number, digest, key, next_key], measured),
+            (links, strangers, remarks, moves),
+        )| Status {
+            version: ConfigVersion { number, digest },
+            key,
+            next_key,
             name,
             load_permille,
             config_digest,
@@ -261,6 +302,41 @@ fn any_status() -> impl Strategy<Value = Status> {
             lateness_us,
             rejected,
             strangers,
+            measured,
+            remarks,
+            moves,
+        },
+    )
+}
+
+fn any_remark() -> impl Strategy<Value = Remark> {
+    let said = (any::<u32>(), any::<[bool; 2]>(), option::of(any::<u32>()));
+    (any_node(), option::of(any_service()), said).prop_map(
+        |(node, service, (penalty, [damped, unfit], failed_ms))| Remark {
+            node,
+            service,
+            penalty,
+            damped,
+            failed_ms,
+            unfit,
+        },
+    )
+}
+
+fn any_moved() -> impl Strategy<Value = Moved> {
+    let steps = [MoveStep::Assigned, MoveStep::Began, MoveStep::Done, MoveStep::Aborted];
+    let causes = [Cause::HolderDown, Cause::Operator, Cause::TimedOut, Cause::HandedOver];
+    let ends = (option::of(any_node()), option::of(any_node()));
+    let how = (0..steps.len(), 0..causes.len(), any::<u32>());
+    (any_service(), any_epoch(), ends, how).prop_map(
+        move |(service, epoch, (from, to), (step, cause, ago_ms))| Moved {
+            service,
+            epoch,
+            from,
+            to,
+            step: steps[step],
+            cause: causes[cause],
+            ago_ms,
         },
     )
 }

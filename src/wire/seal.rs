@@ -28,7 +28,7 @@ pub const MIN_SECRET: usize = 16;
 
 const CLUSTER_LENGTH: usize = 4;
 /// 128 bits: RFC 2104, section 5, wants at least half of the hash.
-const TAG_LENGTH: usize = 16;
+pub(super) const TAG_LENGTH: usize = 16;
 const TRAILER_LENGTH: usize = CLUSTER_LENGTH + TAG_LENGTH;
 
 /// The cluster's key, ready to use. Has no way to print what it holds.
@@ -111,6 +111,11 @@ impl Key {
         let mac = self.keyed.clone().chain_update(covered);
         mac.verify_truncated_left(tag).map_err(|_| Reject::Seal)?;
         Ok(codec::decode(encoded)?)
+    }
+
+    /// A MAC that has taken in the key.
+    pub(super) fn keyed(&self) -> Hmac<Sha256> {
+        self.keyed.clone()
     }
 
     /// Append the trailer.

@@ -75,12 +75,16 @@ pub enum Phase {
 impl State {
     /// The member with this identity.
     pub fn member(&self, id: NodeId) -> Option<&Member> {
-        self.members.iter().find(|member| member.id == id)
+        debug_assert!(self.members.is_sorted_by_key(|member| member.id));
+        let at = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
+        self.members.get(at)
     }
 
     /// The slot of this service.
     pub fn slot(&self, service: ServiceId) -> Option<&Slot> {
-        self.table.iter().find(|slot| slot.service == service)
+        debug_assert!(self.table.is_sorted_by_key(|slot| slot.service));
+        let at = self.table.binary_search_by_key(&service, |slot| slot.service).ok()?;
+        self.table.get(at)
     }
 
     /// The neighbour after `id` in the ring; `None` if `id` is no member or alone.

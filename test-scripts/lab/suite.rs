@@ -2,12 +2,14 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `checked` servers that fail on living machines, `operators` what an operator sees,
+//! `configured` one configuration for all, `checked` servers that fail on living machines,
+//! `operators` what an operator sees,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
 mod algorithms;
 mod checked;
+mod configured;
 mod edges;
 mod guardian;
 mod hands;
@@ -79,6 +81,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
     tally.group(&plan(options, 4, Scripts::None), "4", &guardian::TESTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::None), "4", &configured::TESTS.iter().collect::<Vec<_>>())?;
     for (nodes, tests) in [(5, partitions::FIVE), (4, partitions::FOUR)] {
         let mut plan = plan(options, nodes, Scripts::None);
         plan.extra.push_str("quorum = majority\n");

@@ -17,6 +17,9 @@ impl World {
             let disk = directory.join("disk");
             fs::create_dir_all(&disk).map_err(|error| format!("{}: {error}", disk.display()))?;
             write(&directory.join("nginx.conf"), &nginx(&self.nodes[index].name))?;
+            let key = directory.join("key");
+            write(&key, &format!("{}\n", "5a".repeat(32)))?;
+            set_mode(&key, 0o600)?;
             if self.plan.scripts == Scripts::Serving {
                 write(&directory.join("www2.conf"), &single_nginx(&self.nodes[index].name))?;
                 write(&directory.join("serve-www2"), &serving_script(&directory))?;
@@ -31,9 +34,7 @@ impl World {
         }
         write(&self.directory.join("service"), &self.service_script())?;
         set_mode(&self.directory.join("service"), 0o755)?;
-        let key = self.directory.join("key");
-        write(&key, &format!("{}\n", "5a".repeat(32)))?;
-        set_mode(&key, 0o600)
+        Ok(())
     }
 
     /// The command line of the daemon of server `index`.
@@ -69,8 +70,8 @@ impl World {
     /// The configuration of the cluster: the same on every server.
     pub fn diehard_conf(&self) -> String {
         let mut text = format!(
-            "[cluster]\nname = lab\nkey_file = {}\nhello_interval = {}ms\n",
-            self.directory.join("key").display(),
+            // The daemon stands in its server's own directory: one file for all servers, a key file each.
+            "[cluster]\nname = lab\nkey_file = /proc/self/cwd/key\nhello_interval = {}ms\n",
             self.plan.interval.as_millis()
         );
         let mut add = |line: String| text.push_str(&line);
@@ -79,6 +80,10 @@ impl World {
         }
         if let Some(wait) = self.plan.startup_wait {
             add(format!("startup_wait = {}ms\n", wait.as_millis()));
+        }
+        // A lab kills the same server again and again, and wants its service home each time.
+        if !self.plan.extra.contains("damping") {
+            add("damping = 1s\n".to_owned());
         }
         add(self.plan.extra.clone());
         let count = self.nodes.len();

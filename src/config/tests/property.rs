@@ -55,6 +55,11 @@ prop_compose! {
         failback in select(vec![Failback::Auto, Failback::Manual]),
         on_conflict in select(vec![OnConflict::Wait, OnConflict::Force]),
         force_interval: bool,
+        (load, load_script) in select(vec![
+            (LoadSource::Services, None), (LoadSource::Loadavg, None), (LoadSource::Cpu, None),
+            (LoadSource::Connections, None), (LoadSource::Script, Some("/bin/load --all".to_owned())),
+        ]),
+        damping in prop_oneof![Just(Duration::ZERO), seconds(1, 86_400)],
     ) -> Cluster {
         let [hello_interval, failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft,
             arp_refresh] = times;
@@ -65,7 +70,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true, log_level: LogLevel::Warn,
+            on_conflict, force_interval, allow_reboot: true, log_level: LogLevel::Warn, load, load_script, damping,
         }
     }
 }

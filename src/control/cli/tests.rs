@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::rehearsal::Rehearsal;
 use crate::control::scratch::Directory;
-use crate::control::status::samples::WEB3;
+use crate::control::status::samples::{WEB3, view_with_ground};
 use crate::controller::{NodeState, ServiceState};
 use crate::wire::Command as Order;
 use clap::Parser as _;
@@ -49,6 +49,22 @@ fn the_pictures_are_shown_as_text_and_as_json() {
     assert_eq!(nodes, json["nodes"]);
     let services: serde_json::Value = serde_json::from_str(&show(&["--json", "services"])).unwrap();
     assert_eq!(services, json["services"]);
+}
+
+#[test]
+fn why_is_told_as_text_and_as_json_and_an_unknown_service_has_a_near_name() {
+    let rehearsal = Rehearsal::new();
+    *rehearsal.view.lock() = view_with_ground();
+    let text = done(run_with(&rehearsal.socket(), &["why", "www2"]));
+    assert!(
+        text.starts_with("www2 is held by web3, its home is web2\naway from home: web2 is down\n"),
+        "{text}"
+    );
+    let json = done(run_with(&rehearsal.socket(), &["--json", "why", "www2"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["next"], &json["moves"][0]["cause"]), (&"web1".into(), &"holder-down".into()));
+    let service = "there is no service wwv2; did you mean www2? (services: www1, www2, www3)";
+    assert_eq!(run_with(&rehearsal.socket(), &["why", "wwv2"]), failure(FAILED, service));
 }
 
 #[test]

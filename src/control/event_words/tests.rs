@@ -88,6 +88,10 @@ fn every_event() -> Vec<(Event, &'static str)> {
         (Event::Link { role: LinkRole::External, up: false }, "the external link is down"),
         (Event::Link { role: LinkRole::Internal, up: true }, "the internal link is up"),
         (Event::HearsNobody, "this node hears nobody: it takes itself for cut off, and nobody for dead"),
+        (
+            Event::GatewaySuspected { nodes: 3 },
+            "ALERT: the gateway does not answer 3 nodes at once: it is suspected itself; nothing is moved",
+        ),
         (Event::PathFault { node }, "the path to web2 is cut, but others hear it: no takeover"),
         (
             Event::Reborn { incarnation },
@@ -121,7 +125,7 @@ fn every_event_has_its_own_name_and_whole_content() {
             }
         }
     }
-    assert_eq!(names.len(), 38, "{names:?}");
+    assert_eq!(names.len(), 39, "{names:?}");
 }
 
 #[test]

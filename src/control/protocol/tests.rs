@@ -9,6 +9,7 @@ fn every_question_survives_its_line() {
     let name = || "www1".to_owned();
     for question in [
         Question::Status,
+        Question::Why { service: name() },
         Question::Events { follow: true, since: Some(17), limit: None },
         Question::Move { service: name(), node: "web2".into() },
         Question::Failback { service: None },

@@ -4,8 +4,9 @@
 use super::{Request, Shared};
 use crate::config::Config;
 use crate::control::protocol::{self, Answer, Question, REQUEST_BYTES_MAX};
-use crate::control::status;
+use crate::control::{status, why};
 use crate::controller::View;
+use crate::os::clock;
 use crate::vocabulary::{NodeId, ServiceId};
 use crate::wire::{Command, Status};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -93,15 +94,19 @@ impl Lines<'_> {
     /// longer than `REQUEST_BYTES_MAX`: a trickling client is bounded by the product of the two.
     fn next(&mut self) -> Line {
         let mut stream = self.stream;
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
+            let found = self.pending[searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = found.map(|at| searched + at) {
                 let rest = self.pending.split_off(end + 1);
                 return Line::Complete(std::mem::replace(&mut self.pending, rest));
             }
             if self.pending.len() >= REQUEST_BYTES_MAX {
                 return Line::TooLong;
             }
-            let mut chunk = [0; 1024];
+            // What was looked through is not looked through again: a configuration is a long line.
+            searched = self.pending.len();
+            let mut chunk = [0; 4096];
             match stream.read(&mut chunk) {
                 Ok(0) => return Line::End,
                 Ok(count) => self.pending.extend_from_slice(&chunk[..count]),
@@ -124,6 +129,7 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             let vitals = (shared.desk.vitals)();
             return Ok(serde_json::to_value(vitals).expect("vitals have string keys only"));
         }
+        Question::Why { service } => return why(shared, &config, &service),
         Question::Events { since, limit, .. } => {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));
@@ -138,6 +144,12 @@ fn answer(shared: &Shared, question: Question) -> Answer {
         }
         Question::Standby { node } => Command::Standby { node: node_id(shared, &config, &node)? },
         Question::Online { node } => Command::Online { node: node_id(shared, &config, &node)? },
+        question @ (Question::ConfigPush { .. }
+        | Question::ConfigConfirm
+        | Question::ConfigRollback { .. }
+        | Question::ConfigHistory
+        | Question::ConfigDiff { .. }
+        | Question::KeyRotate) => return (shared.desk.keeper)(&question),
         Question::Freeze => Command::Freeze,
         Question::Thaw => Command::Thaw,
     };
@@ -150,6 +162,14 @@ fn answer(shared: &Shared, question: Question) -> Answer {
     };
     ask(shared, |answer| Request::Command { command, answer }, patience, late)?
         .map(|()| serde_json::json!({}))
+}
+
+fn why(shared: &Shared, config: &Config, service: &str) -> Answer {
+    let id = service_id(shared, config, service)?;
+    let (view, lines) = (view(shared)?, shared.desk.checks.read());
+    let why = why::why(&view, config, &lines, id, clock::wall());
+    let why = why.ok_or_else(|| format!("there is no service {service}"))?;
+    Ok(serde_json::to_value(why).expect("it has string keys only"))
 }
 
 fn view(shared: &Shared) -> Result<Box<View>, String> {

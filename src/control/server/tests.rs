@@ -39,11 +39,13 @@ fn ask_raw(client: &mut BufReader<UnixStream>, bytes: &[u8]) -> Option<Answer> {
 
 fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
     let config = Arc::new(RwLock::new(Arc::new(config())));
+    let keeper = Box::new(|_: &Question| Err("no keeper here".to_owned()));
     Desk {
         ask: Box::new(ask),
         config,
         events: Arc::default(),
         checks: Arc::default(),
+        keeper,
         vitals: Box::new(Default::default),
     }
 }
@@ -167,7 +169,7 @@ fn a_line_that_is_too_long_ends_the_connection() {
     let rehearsal = Rehearsal::new();
     let mut client = connect(&rehearsal);
     let answer = ask_raw(&mut client, &[b'x'; REQUEST_BYTES_MAX]);
-    assert_eq!(answer, Some(Err("the request is longer than 4096 bytes".into())));
+    assert_eq!(answer, Some(Err("the request is longer than 655360 bytes".into())));
     assert_eq!(read(&mut client), None);
 }
 

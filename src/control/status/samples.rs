@@ -5,9 +5,10 @@ use crate::control::checks::Line;
 use crate::controller::*;
 use crate::recovery::Standing;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId, ServiceId, Term};
-use crate::wire::{LinkStatus, Phase, Status};
+use crate::wire::{Cause, ConfigVersion, LinkStatus, Member, MoveStep, Moved, Phase, Slot, State, Status};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// 192.168.10.1
@@ -47,7 +48,13 @@ pub fn config() -> Config {
 /// Its one check is well.
 pub fn lines() -> BTreeMap<String, Line> {
     let since = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let line = Line { standing: Standing::Well, message: "HTTP status 200 OK".into(), since };
+    let line = Line {
+        standing: Standing::Well,
+        message: "HTTP status 200 OK".into(),
+        since,
+        bad_in_a_row: 0,
+        tried: Vec::new(),
+    };
     BTreeMap::from([("www1-http".to_owned(), line)])
 }
 
@@ -73,6 +80,9 @@ fn cluster() -> Cluster {
         force_interval: false,
         allow_reboot: false,
         log_level: LogLevel::Info,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(300),
     }
 }
 
@@ -127,7 +137,51 @@ pub fn view() -> View {
             service_view(2, Some(WEB3), false),
             service_view(3, Some(WEB3), false),
         ],
+        ground: None,
+        moves: Vec::new(),
     }
+}
+
+/// The same with the ground of placements: web3 damped, and www2 unfit on web1; and what moved.
+pub fn view_with_ground() -> View {
+    let mut view = view();
+    let member = |id| Member { id, incarnation: Incarnation(4), standby: false, leaving: false };
+    let held = |number, holder| Slot {
+        service: www(number),
+        holder: Some(holder),
+        phase: Phase::Held,
+        pinned: false,
+    };
+    let mut table = vec![held(1, WEB1), held(2, WEB3), held(3, WEB3)];
+    table.sort_by_key(|slot| slot.service);
+    let state = State {
+        epoch: view.epoch,
+        lineage: view.lineage,
+        hello_interval: view.hello_interval,
+        probe_divisor: 8,
+        frozen: false,
+        members: vec![member(WEB1), member(WEB3)],
+        table,
+    };
+    let damped = NodeGround { penalty: 2400, reuse: Some(Duration::from_secs(504)), ..NodeGround::default() };
+    let unfit = PlaceGround { unfit: true, penalty: 1000, ..PlaceGround::default() };
+    view.ground = Some(Ground {
+        config: Arc::new(config()),
+        state,
+        controller: WEB1,
+        nodes: BTreeMap::from([(WEB1, NodeGround::default()), (WEB3, damped)]),
+        places: BTreeMap::from([((WEB1, www(2)), unfit)]),
+    });
+    view.moves = vec![Moved {
+        service: www(2),
+        epoch: view.epoch,
+        from: Some(WEB2),
+        to: Some(WEB3),
+        step: MoveStep::Assigned,
+        cause: Cause::HolderDown,
+        ago_ms: 60_000,
+    }];
+    view
 }
 
 fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64, told: bool) -> NodeView {
@@ -148,6 +202,8 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             lateness_us: 41,
             rejected: 0,
             strangers: Vec::new(),
+            version: ConfigVersion { number: 7, digest: 0x1234 },
+            ..Status::default()
         }),
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }

@@ -3,6 +3,7 @@ use super::*;
 use crate::config::Failback;
 use crate::wire::Phase;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[test]
 fn the_whole_object_is_as_promised() {
@@ -21,17 +22,17 @@ fn the_whole_object_is_as_promised() {
         "nodes": [
             {
                 "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",
-                "load": 1.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
+                "load": 1.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
                 "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0, "checks": []
             },
             {
                 "name": "web2", "state": "down", "incarnation": null, "priority": 30, "left": null, "right": null,
-                "load": 0.0, "capacity": 1.0, "links": silent, "config_digest": null,
+                "load": 0.0, "damped_ms": null, "capacity": 1.0, "links": silent, "config_digest": null, "config_version": null,
                 "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null, "checks": []
             },
             {
                 "name": "web3", "state": "up", "incarnation": 4, "priority": 20, "left": "web1", "right": "web1",
-                "load": 2.0, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234",
+                "load": 2.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
                 "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"],
                 "lateness_ms": 0.041, "rejected": 0, "checks": []
             }
@@ -56,7 +57,8 @@ fn the_whole_object_is_as_promised() {
             }
         ],
         "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
-        "probe_interval_ms": 12.5, "lateness_ms": 0.041
+        "probe_interval_ms": 12.5, "lateness_ms": 0.041, "forecast": [], "config_drift": [],
+        "key_change_waits_for": null
     });
     let made = status(&view(), &config(), &lines());
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
@@ -191,4 +193,53 @@ fn every_trouble_of_a_service_is_told() {
         view.services[1].state = ServiceState::Stopped;
     });
     assert_eq!(note, "no quorum: nothing is served from here");
+}
+
+#[test]
+fn the_forecast_says_who_gets_what_and_who_cannot_carry_it() {
+    let mut view = view_with_ground();
+    let told = |view: &View| {
+        let made = status(view, &config(), &lines()).forecast;
+        made.iter()
+            .map(|it| {
+                let fates = it.services.iter().map(|fate| (fate.to.clone(), fate.load, fate.overloaded));
+                (it.node.clone(), it.quorum, fates.collect::<Vec<_>>())
+            })
+            .collect::<Vec<_>>()
+    };
+    let to = |node: &str| Some(node.to_owned());
+    let expected = vec![
+        ("web1".to_owned(), true, vec![(to("web3"), Some(3.0), false)]),
+        ("web3".to_owned(), true, vec![(to("web1"), Some(3.0), false), (to("web1"), Some(3.0), false)]),
+    ];
+    assert_eq!(told(&view), expected, "weights alone say nothing of limits");
+    let ground = view.ground.as_mut().unwrap();
+    ground.nodes.get_mut(&WEB3).unwrap().load_permille = Some(300);
+    ground.nodes.get_mut(&WEB1).unwrap().load_permille = Some(600);
+    let loads: Vec<_> = told(&view).into_iter().map(|(.., fates)| fates[0].clone()).collect();
+    assert_eq!(loads, [(to("web3"), Some(0.6), false), (to("web1"), Some(1.2), true)], "0.3 a weight");
+    let config = Arc::make_mut(&mut view.ground.as_mut().unwrap().config);
+    config.cluster.quorum = crate::config::Quorum::Majority;
+    assert!(
+        told(&view).iter().all(|(_, quorum, fates)| !quorum && fates.iter().all(|fate| fate.0.is_none()))
+    );
+}
+
+#[test]
+fn a_change_of_keys_names_whom_it_waits_for() {
+    let waits = |keys: [Option<(u64, u64)>; 3]| {
+        let mut view = view();
+        for (node, keys) in view.nodes.iter_mut().zip(keys) {
+            node.status =
+                keys.map(|(key, next_key)| crate::wire::Status { key, next_key, ..Default::default() });
+        }
+        status(&view, &config(), &lines()).key_change_waits_for
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 0))]), None);
+    assert_eq!(waits([Some((1, 0)), None, Some((1, 0))]), None, "one that was never heard changes nothing");
+    assert_eq!(waits([Some((1, 2)), None, Some((1, 0))]), names(&["web2", "web3"]));
+    assert_eq!(waits([Some((1, 2)), Some((1, 2)), Some((2, 0))]), names(&[]));
+    assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 2))]), names(&["web1"]));
+    assert_eq!(waits([Some((2, 0)), Some((1, 2)), Some((2, 0))]), names(&["web2"]));
 }

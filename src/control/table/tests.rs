@@ -51,9 +51,10 @@ fn what_nobody_may_overlook_is_loud() {
     (status.quorum, status.frozen, status.controller, status.lease_ms) = (false, true, None, None);
     status.services[0].holder = None;
     status.services[0].state = "stopped".into();
-    status.nodes[2].config_digest = Some("0000000000009999".into());
+    status.config_drift = vec!["web3".into()];
+    status.key_change_waits_for = Some(vec!["web2".into()]);
     let text = status_text(&status, PLAIN);
-    let head: Vec<&str> = text.lines().take(5).collect();
+    let head: Vec<&str> = text.lines().take(6).collect();
     assert_eq!(
         head,
         [
@@ -61,7 +62,8 @@ fn what_nobody_may_overlook_is_loud() {
             " NO QUORUM: web1 serves nothing ",
             " FROZEN: no automatic moves except from the dead; `diehard thaw` ends it ",
             " NOT SERVED: www1 (203.0.113.21/24) ",
-            " CONFIGURATIONS DIFFER: the nodes do not have the same diehard.conf ",
+            " KEYS ARE BEING CHANGED: both are accepted; waits for web2 ",
+            " CONFIGURATIONS DIFFER: web3 has another than the rest; `diehard config diff web3` shows it ",
         ]
     );
     assert!(!text.contains("* the controller"));
@@ -93,4 +95,22 @@ www1-http  www1  http  ok     2027-01-15T08:00:00.000Z  HTTP status 200 OK
     assert!(status_text(&status, PLAIN).lines().any(|line| line == loud));
     status.services[0].checks.clear();
     assert_eq!(checks_text(&status, PLAIN), "no check is configured\n");
+}
+
+#[test]
+fn the_forecast_is_a_line_for_each_node_and_what_is_lost_stands_at_the_top() {
+    let mut view = view_with_ground();
+    let show = |view: &crate::controller::View| {
+        status_text(&status(view, &config(), &lines()), Look { colour: false, columns: 100 })
+    };
+    let text = show(&view);
+    let end =
+        "\nif web1 dies  www1 → web3, load then 3.00\nif web3 dies  www2, www3 → web1, load then 3.00\n";
+    assert!(text.ends_with(end), "{text}");
+    assert!(text.contains(" DAMPED: web3 comes and goes; it gets nothing back for 504 s \n"), "{text}");
+    let ground = view.ground.as_mut().expect("a sample");
+    ground.nodes.get_mut(&WEB1).expect("a member").obstacle = Some(crate::controller::Obstacle::Standby);
+    let text = show(&view);
+    assert!(text.ends_with("\nif web3 dies  www2, www3 → NOBODY can take it\n"), "{text}");
+    assert!(text.contains(" NO SPARE: if web3 dies, services are lost; see the forecast \n"), "{text}");
 }

@@ -23,7 +23,7 @@ impl Controller {
         next: &mut State,
         conditions: &mut Conditions,
     ) {
-        let mut loads = Loads::of(next, &self.config);
+        let mut loads = self.loads(next);
         let mut order: Vec<ServiceId> = next.table.iter().map(|slot| slot.service).collect();
         placement_order(&self.config, &mut order);
         for service in order {
@@ -75,11 +75,13 @@ impl Controller {
             None
         };
         if let Some(why) = drained {
-            let candidates = self.fit_first(service, self.candidates(next, service, Some(holder)));
-            return self.best_of(service, &candidates, loads).map(|to| (to, false, why));
+            let ground = self.ground(next);
+            let candidates = ground.candidates(service, Some(holder));
+            return ground.best_of(service, &candidates, loads).map(|to| (to, false, why));
         }
         if let Some(to) = self.better_place(now, next, slot, holder, loads) {
-            return Some((to, false, Why::CheckFailed));
+            let why = if self.is_cut_off(holder) { Why::ExternalLink } else { Why::CheckFailed };
+            return Some((to, false, why));
         }
         if self.merging(now) || next.frozen || slot.pinned || self.config.cluster.failback == Failback::Manual
         {
@@ -87,7 +89,7 @@ impl Controller {
         }
         let own_home = home(&self.config, service)?;
         let good = self.may_hold(next, own_home, service) && !self.is_unfit(own_home, service);
-        if own_home == holder || !good {
+        if own_home == holder || !good || self.damped_for(own_home, service).is_some() {
             return None;
         }
         let office = self.office.as_mut()?;
@@ -127,8 +129,12 @@ impl Controller {
             self.look_again(settled);
             return;
         }
+        let measured = self.loads(next);
         let best = imbalance(next, &self.config, &nodes, |service, node| {
-            self.may_hold(next, node, service) && !self.is_unfit(node, service)
+            self.may_hold(next, node, service)
+                && !self.is_unfit(node, service)
+                && self.damped_for(node, service).is_none()
+                && self.is_worth_it(next, &measured, service, node)
         });
         if let Some((service, to)) = best
             && let Some(at) = next.table.iter().position(|slot| slot.service == service)
@@ -138,6 +144,16 @@ impl Controller {
             conditions.events.push(Event::MoveBegan { service, from, to, why: Why::Balance });
             next.table[at].phase = Phase::Prepare { to };
         }
+    }
+
+    /// Loads that are measured change all the time, and nothing moves for that: only who has nothing gets something,
+    /// from who keeps something and has more to do.
+    fn is_worth_it(&self, next: &State, loads: &Loads, service: ServiceId, to: NodeId) -> bool {
+        let Some(from) = next.slot(service).and_then(|slot| slot.holder) else { return false };
+        self.config.cluster.load == LoadSource::Services
+            || (loads.is_empty(to)
+                && !loads.is_alone(&self.config, service, from)
+                && loads.after(&self.config, service, to) < loads.relative(&self.config, from))
     }
 
     /// The living node of highest priority is the controller: once one with more has been fit for

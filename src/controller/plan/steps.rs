@@ -17,7 +17,15 @@ impl Controller {
         let back = Slot { phase: Phase::Held, ..*slot };
         match self.holder_is(next, holder, service) {
             Holder::Fine => {}
-            Holder::Lost | Holder::Declined => return self.finish_at(next, slot, to),
+            Holder::Lost | Holder::Declined => {
+                let step = self.finish_at(next, slot, to);
+                if let Step::Become(_) = step {
+                    let why = self.why_placed(next, slot);
+                    let (from, to) = (Some(holder), Some(to));
+                    conditions.events.push(Event::Assigned { service, from, to, why });
+                }
+                return step;
+            }
         }
         let (ready, failed) = self.preparation(service, to);
         let overdue = self.is_overdue(now, slot, self.config.cluster.script_timeout + Duration::from_secs(1));

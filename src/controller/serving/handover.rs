@@ -55,14 +55,12 @@ impl Controller {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.look = None;
         let had = local.present && local.wanted;
-        let handover = *local.handover.get_or_insert(Handover {
-            to,
-            nonce,
-            until: now + limit,
-            next_send: now,
-            heard: false,
-            had,
-        });
+        // To somebody else than last time: the abort between the two did not come here. A newer version began it,
+        // so it has clocks of its own.
+        let known = local.handover.filter(|handover| handover.to == to);
+        let handover =
+            known.unwrap_or(Handover { to, nonce, until: now + limit, next_send: now, heard: false, had });
+        local.handover = Some(handover);
         if now >= handover.until && (handover.heard || !endless) {
             if let Some(handover) = &mut local.handover {
                 handover.until = Instant::MAX;

@@ -82,6 +82,9 @@ impl Controller {
         if self.planted(Planted::LookNotLatched) {
             return settled > 0 && look.answered & 3 == 0;
         }
+        if self.planted(Planted::TakeWithoutLook) {
+            return true;
+        }
         match look.blocked_until.max(careful) {
             None => settled >= needed,
             Some(until) => now >= until && look.answered == 0 && settled >= 16,
@@ -213,7 +216,7 @@ impl Controller {
             return false;
         }
         let controller = self.controller().unwrap_or(self.me);
-        let candidates: Vec<NodeId> = state
+        let mut candidates: Vec<NodeId> = state
             .members
             .iter()
             .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving)
@@ -222,8 +225,15 @@ impl Controller {
         if ownership::home(&self.config, id) == Some(self.me) {
             return true;
         }
-        let loads = ownership::Loads::of(state, &self.config);
-        loads.ranking(&self.config, id, &candidates, controller).iter().take(3).any(|&node| node == self.me)
+        candidates = self.loads(state).ranking(&self.config, id, &candidates, controller);
+        // Whom the controller thinks less of comes later, as it told.
+        let remarks = self.remarks(self.clock);
+        let against = |node: NodeId| {
+            let mine = remarks.iter().filter(|it| it.node == node && it.service.is_none_or(|of| of == id));
+            mine.fold((false, false), |(unfit, damped), it| (unfit || it.unfit, damped || it.damped))
+        };
+        candidates.sort_by_key(|&node| against(node));
+        candidates.iter().take(3).any(|&node| node == self.me)
     }
 
     /// D3: the look starts with the suspicion, so it costs no time.

@@ -158,3 +158,69 @@ fn who_is_given_it_back_keeps_it_whatever_its_checks_said_before() {
     bench.wait("it is back", 1000, |bench| bench.holders(service(1)) == [1]);
     bench.always("it stays there", 3000, |bench| bench.holders(service(1)) == [1]);
 }
+
+fn gateway(silent: bool) -> Input {
+    Input::Gateway { silent }
+}
+
+/// Every node asks the gateway.
+fn with_gateway(nodes: usize) -> Config {
+    let mut config = looked_at_everywhere(nodes);
+    config.checks[0].scope = CheckScope::Node;
+    config.checks[0].kind = CheckKind::Gateway;
+    config.checks[0].target = "10.77.1.254".to_owned();
+    config
+}
+
+#[test]
+fn whom_alone_the_gateway_does_not_answer_gives_all_away_without_a_gap_and_gets_it_back() {
+    for (nodes, at) in [(2, 1), (3, 0), (4, 2)] {
+        let mut bench = Bench::formed_of(with_gateway(nodes));
+        bench.input(at, gateway(true));
+        let other = usize::from(at == 0);
+        bench.wait("its service elsewhere", 3000, |bench| {
+            assert!(!bench.holders(service(at)).is_empty(), "a gap");
+            bench.holder(other, service(at)) != Some(node(at)) && bench.machines[at].aliases.is_empty()
+        });
+        let began = |event: &Event| matches!(event, Event::MoveBegan { why: Why::ExternalLink, .. });
+        assert!(bench.event(0, began).is_some());
+        bench.always("it stays away", 6000, |bench| bench.machines[at].aliases.is_empty());
+        bench.input(at, gateway(false));
+        bench.wait("it is at home", 8000, |bench| serves(bench, at, &[at]));
+    }
+}
+
+#[test]
+fn a_gateway_that_answers_nobody_moves_nothing_and_is_told_once() {
+    let mut bench = Bench::formed_of(with_gateway(4));
+    bench.input(1, gateway(true));
+    bench.run(900);
+    bench.input(3, gateway(true));
+    bench.run(100);
+    bench.input(0, gateway(true));
+    bench.input(2, gateway(true));
+    bench.always("nothing moves", 6000, |bench| (0..4).all(|at| serves(bench, at, &[at])));
+    // It comes back for one after the other: the last ones are alone then, for a moment.
+    for at in 0..4 {
+        bench.input(at, gateway(false));
+        bench.run(400);
+        assert!((0..4).all(|at| serves(&bench, at, &[at])), "nothing moves");
+    }
+    bench.always("nothing moves", 6000, |bench| (0..4).all(|at| serves(bench, at, &[at])));
+    let told = bench.machines[0].events.iter().filter(|(_, event)| match event {
+        Event::GatewaySuspected { .. } => true,
+        Event::CheckSuspected { .. } => panic!("one word is enough"),
+        _ => false,
+    });
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn the_dead_are_replaced_by_who_misses_the_gateway_if_nobody_else_is_left() {
+    let mut bench = Bench::formed_of(with_gateway(3));
+    bench.input(0, gateway(true));
+    bench.input(1, gateway(true));
+    bench.run(300);
+    bench.kill(2);
+    bench.wait("service 2 is served", 1000, |bench| !bench.holders(service(2)).is_empty());
+}

@@ -1,8 +1,8 @@
 //! The cluster of the tests: node 0 has the highest priority, service `i` is at home on node `i`.
 
 use crate::config::{
-    Cluster, Config, Failback, Interface, LogLevel, Node, OnConflict, Prefixed, ProbeInterval, Quorum,
-    Service,
+    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
+    Quorum, Service,
 };
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -65,6 +65,9 @@ fn cluster() -> Cluster {
         force_interval: false,
         allow_reboot: false,
         log_level: LogLevel::Info,
+        load: LoadSource::Services,
+        load_script: None,
+        damping: Duration::from_secs(300),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::os::packet_socket::{Hears, PacketSocket};
 use crate::os::udp::UdpSocket;
 use crate::threads::hello_sender::Egress;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, NodeId};
-use crate::wire::{Datagram, Header, Key, Packet};
+use crate::wire::{Datagram, Header, Key, Keyring, Packet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl LastWord {
         let device = node.external.device.clone();
         let mut last_word = LastWord {
             me: plan.me,
-            key: plan.key.clone(),
+            key: plan.keys.sealing().clone(),
             config: plan.config.clone(),
             card: Card::open(&device).ok(),
             device,
@@ -45,6 +45,13 @@ impl LastWord {
         // What cannot be opened is the worker's to complain of: it needs the same.
         last_word.egress = last_word.open_egress().ok();
         Some(last_word)
+    }
+
+    /// Seals with the key of this key file's content from now on; with the one before if it holds none.
+    pub(super) fn take_key(&mut self, content: &[u8]) {
+        if let Ok(keys) = Keyring::read(content, &self.config.cluster.name) {
+            self.key = keys.sealing().clone();
+        }
     }
 
     fn open_egress(&self) -> io::Result<Egress> {

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 13] = [
+const ALL: [Planted; 21] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -25,23 +25,40 @@ const ALL: [Planted; 13] = [
     Planted::GrantWhileRevoking,
     Planted::MinorityWithoutArbiter,
     Planted::MinorityLooksShortly,
+    Planted::HalfIsAQuorum,
+    Planted::CommitAlone,
+    Planted::VotersStatesForgotten,
+    Planted::GrantBeyondRoot,
+    Planted::NoMargin,
+    Planted::TakeWithoutLook,
+    Planted::ActOnProposal,
+    Planted::GrantToWhoIsBehind,
 ];
 
 /// Drill and seeds that catch each mistake.
 const CAUGHT: &[(Planted, Drill, &[u64])] = &[
-    (Planted::NoWaitForLeases, Drill::Isolation, &[1, 2, 3]),
-    (Planted::NoPromise, Drill::Isolation, &[2, 13, 18]),
-    (Planted::NoWaitAfterWinning, Drill::Isolation, &[3, 22, 38]),
-    (Planted::LeaseFromReceipt, Drill::Isolation, &[1, 2, 5]),
-    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[215, 599, 1123]),
-    (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 3, 7]),
+    (Planted::NoWaitForLeases, Drill::Isolation, &[0, 1, 2]),
+    (Planted::NoPromise, Drill::Isolation, &[2, 6, 13]),
+    (Planted::NoWaitAfterWinning, Drill::Isolation, &[2, 6, 15]),
+    (Planted::LeaseFromReceipt, Drill::Isolation, &[2, 3, 5]),
+    (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[215, 1492]),
+    (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 2, 4]),
     (Planted::LookNotLatched, Drill::Stopped, &[0, 1, 2]),
     (Planted::HandoverWithoutUntil, Drill::Moves, &[12, 13, 25]),
-    (Planted::AbortWithoutWaiting, Drill::Moves, &[227, 345, 347]),
+    (Planted::AbortWithoutWaiting, Drill::Moves, &[227, 347, 597]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
-    (Planted::GrantWhileRevoking, Drill::Moves, &[279, 323, 471]),
+    (Planted::GrantWhileRevoking, Drill::Moves, &[155, 454, 471]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
     (Planted::MinorityLooksShortly, Drill::Arbiter, &[35, 363, 661]),
+    (Planted::HalfIsAQuorum, Drill::Isolation, &[1401]),
+    (Planted::HalfIsAQuorum, Drill::Moves, &[191]),
+    (Planted::CommitAlone, Drill::Isolation, &[2, 10, 15]),
+    (Planted::VotersStatesForgotten, Drill::Isolation, &[109, 112, 201]),
+    (Planted::GrantBeyondRoot, Drill::Isolation, &[174, 198, 210]),
+    (Planted::NoMargin, Drill::Isolation, &[17, 46, 53]),
+    (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
+    (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
+    (Planted::GrantToWhoIsBehind, Drill::Isolation, &[109, 1338, 1467]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.
@@ -55,7 +72,14 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::AcknowledgeWithoutStoring | Planted::GrantWhileRevoking => &[Drill::Moves, Drill::Isolation],
         Planted::HandoverWithoutUntil | Planted::AbortWithoutWaiting => &[Drill::Moves],
         Planted::OrderByVersionAlone => &[Drill::Amnesia, Drill::Moves],
-        Planted::LookNotLatched => &[Drill::Stopped],
+        Planted::LookNotLatched | Planted::TakeWithoutLook => &[Drill::Stopped],
+        Planted::HalfIsAQuorum
+        | Planted::CommitAlone
+        | Planted::GrantBeyondRoot
+        | Planted::NoMargin
+        | Planted::ActOnProposal
+        | Planted::GrantToWhoIsBehind => &[Drill::Isolation, Drill::Moves],
+        Planted::VotersStatesForgotten => &[Drill::Amnesia, Drill::Isolation, Drill::Moves],
         Planted::MinorityWithoutArbiter | Planted::MinorityLooksShortly => &[Drill::Arbiter],
     }
 }

@@ -46,6 +46,9 @@ fn drills_break_no_promise() {
             kept(&Scenario { kind: Kind::Drill(drill), duration: 30 * SECOND, ..storm(seed, nodes) });
         }
     }
+    // It had learnt from another whom it follows, gave up at once because it had never heard that one, and said so for
+    // as long as no newer version came: no service came home.
+    kept(&Scenario { kind: Kind::Drill(Drill::Isolation), duration: 30 * SECOND, ..storm(1365, 4) });
 }
 
 /// Q2: the arbiter now on this side of a cut, now on that; two nodes first of all.

@@ -166,6 +166,10 @@ impl World {
         let given_up: Vec<ServiceId> = services.iter().copied().filter(|_| self.random.chance(700)).collect();
         self.fault_told(node, &format!("its checks: unfit for {services:?}, gives up {given_up:?}"));
         self.feed(node, Input::Unfit { services, given_up });
+        if self.random.chance(300) {
+            self.fault_told(node, "the gateway does not answer it");
+            self.feed(node, Input::Gateway { silent: true });
+        }
         let lasts = self.lasts();
         self.schedule(lasts, Event::Mend(Mend::Checks(node)));
     }
@@ -301,6 +305,7 @@ impl World {
             Mend::Checks(node) if self.hosts[node].runs() => {
                 self.fault_told(node, "its checks are well");
                 self.feed(node, Input::Unfit { services: Vec::new(), given_up: Vec::new() });
+                self.feed(node, Input::Gateway { silent: false });
             }
             // A new life knows nothing of it; one that is stopped hears it when it goes on.
             Mend::Checks(node) if self.hosts[node].paused.is_some() => {

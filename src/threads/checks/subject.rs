@@ -4,7 +4,7 @@
 
 use super::HANGS;
 use super::pool::Run;
-use crate::config::{Check, CheckScope};
+use crate::config::{Check, CheckKind, CheckScope};
 use crate::recovery::{Ladder, Standing, Timetable};
 use crate::vocabulary::{Instant, ServiceId};
 use std::sync::Arc;
@@ -240,6 +240,12 @@ impl Subject {
         let gave_up = self.gave_up.is_some_and(|at| now.since(at) < forget);
         let fails = !self.is_held() && self.ladder.standing() == Standing::Failing;
         gave_up || fails || self.gives_up()
+    }
+
+    /// The gateway does not answer this node.
+    pub fn misses_gateway(&self) -> bool {
+        let looks = self.check.scope == CheckScope::Node && self.check.kind == CheckKind::Gateway;
+        looks && self.ladder.standing() == Standing::Failing
     }
 
     /// The service shall go, if it can.

@@ -7,6 +7,7 @@ use crate::recovery::Standing;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
 use crate::wire::Command;
+use crate::wire::{Key, Keyring};
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -51,7 +52,8 @@ fn lab(name: &str, checks: &str) -> Lab {
     let text = format!("{BASE}{checks}").replace("DIR", &directory.display().to_string());
     let parsed = config::parse("test", text.as_bytes()).expect("a right configuration").config;
     let me = parsed.nodes[0].id;
-    let published = Arc::new(Published::new(Arc::new(parsed), LifeSigns::new().expect("a page")));
+    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let published = Arc::new(Published::new(Arc::new(parsed), keys, LifeSigns::new().expect("a page")));
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(64).expect("descriptors");
     let (ordering, services) = mailbox(64).expect("descriptors");

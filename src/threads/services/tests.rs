@@ -2,6 +2,7 @@ use super::*;
 use crate::config;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
+use crate::wire::{Key, Keyring};
 use std::path::PathBuf;
 
 const CONFIG: &str = "
@@ -36,7 +37,9 @@ fn lab(name: &str) -> Lab {
     let parsed = config::parse("test", text.as_bytes()).expect("a right configuration");
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(16).expect("descriptors");
-    let published = Arc::new(Published::new(Arc::new(parsed.config), LifeSigns::new().expect("a page")));
+    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let published =
+        Arc::new(Published::new(Arc::new(parsed.config), keys, LifeSigns::new().expect("a page")));
     let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published };
     let thread = crate::threads::start("services", crate::threads::Urgency::Ordinary, || services.run());
     Lab { orders, told, thread: thread.expect("starts"), file }

@@ -10,10 +10,11 @@
 //! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
 //!             to 4 with phases 1 to 3
 //! Report      holding, ready, failed, ousted, blocked, unfit, given up: list<service 4, 256> each; external 1,
-//!             leaving 1, lateness 4
+//!             leaving 1, lateness 4, option<load 4>, cut off 1
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
 //! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
-//!             list<stranger, 256>
+//!             list<stranger, 256>, measured 1, list<remark, 64>, list<moved, 32> (see `standing`),
+//!             version 8, its digest 8, key 8, next key 8
 //! stranger    service 4, hardware address 6, served 1
 //! link        device text<15>, role 1, up 1, hears left 1, hears right 1
 //! Command     1 move: service 4, node 4    2 failback: option<service 4>    3 standby: node 4
@@ -21,9 +22,13 @@
 //! ```
 
 use super::cursor::{Cursor, Wire, put_list, put_text};
-use super::{DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_NAME, MAX_SERVICES};
+use super::{
+    DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REMARKS, MAX_SERVICES,
+};
 use crate::vocabulary::ServiceId;
-use crate::wire::{Boot, Command, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger};
+use crate::wire::{
+    Boot, Command, ConfigVersion, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger,
+};
 use std::time::Duration;
 
 /// Below, the heartbeat would be a storm; above, nobody would call it one. The configuration is
@@ -120,6 +125,8 @@ impl Wire for Report {
         self.external_ok.put(out);
         self.leaving.put(out);
         self.lateness_us.put(out);
+        self.load_permille.put(out);
+        self.cut_off.put(out);
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
@@ -128,8 +135,9 @@ impl Wire for Report {
         let (ousted, blocked) = (services()?, services()?);
         let (unfit, given_up) = (services()?, services()?);
         let (external_ok, leaving, lateness_us) = (from.take()?, from.take()?, from.take()?);
+        let (load_permille, cut_off) = (from.take()?, from.take()?);
         let lists = Report { holding, ready, failed, ousted, blocked, unfit, given_up, ..Report::default() };
-        Ok(Report { external_ok, leaving, lateness_us, ..lists })
+        Ok(Report { external_ok, leaving, lateness_us, load_permille, cut_off, ..lists })
     }
 }
 
@@ -156,6 +164,12 @@ impl Wire for Status {
         self.lateness_us.put(out);
         self.rejected.put(out);
         put_list(&self.strangers, out);
+        self.measured.put(out);
+        put_list(&self.remarks, out);
+        put_list(&self.moves, out);
+        for number in [self.version.number, self.version.digest, self.key, self.next_key] {
+            number.put(out);
+        }
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
@@ -167,6 +181,12 @@ impl Wire for Status {
             lateness_us: from.take()?,
             rejected: from.take()?,
             strangers: from.list(MAX_SERVICES)?,
+            measured: from.take()?,
+            remarks: from.list(MAX_REMARKS)?,
+            moves: from.list(MAX_MOVES)?,
+            version: ConfigVersion { number: from.take()?, digest: from.take()? },
+            key: from.take()?,
+            next_key: from.take()?,
         })
     }
 }
