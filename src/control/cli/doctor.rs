@@ -20,6 +20,25 @@ const DEFAULT_STATE: &str = "/var/lib/diehard";
 
 impl Session<'_> {
     pub(super) fn doctor(&mut self) -> Result<(), End> {
+        let (json, findings) = self.examine();
+        let failures = findings.iter().filter(|finding| finding.level == Level::Failure).count();
+        if self.arguments.json {
+            self.say(&json, "")?;
+        } else {
+            let node = json["node"].as_str().unwrap_or_default();
+            let text = doctor::text(node, &findings, self.look);
+            self.out.write_all(text.as_bytes())?;
+            self.out.flush()?;
+        }
+        match failures {
+            0 => Ok(()),
+            1 => Err(refused("1 thing is not as it must be")),
+            count => Err(refused(format!("{count} things are not as they must be"))),
+        }
+    }
+
+    /// The findings, and the object that holds them.
+    pub(super) fn examine(&self) -> (serde_json::Value, Vec<Finding>) {
         let mut findings = Vec::new();
         let daemon = self.daemon().inspect_err(|why| findings.push(daemon_down(why))).ok();
         let (file, state_dir, pid) = match &daemon {
@@ -35,25 +54,13 @@ impl Session<'_> {
         }
         match read(&file) {
             Ok(config) => findings.extend(of_machine(&config, &name, &state_dir, pid)),
-            Err(why) => findings.push(failure(
-                "configuration",
-                why,
-                format!("diehard config check {}", file.display()),
-            )),
+            Err(why) => {
+                let remedy = format!("diehard config check {}", file.display());
+                findings.push(failure("configuration", why, remedy));
+            }
         }
-        let failures = findings.iter().filter(|finding| finding.level == Level::Failure).count();
-        if self.arguments.json {
-            self.say(&serde_json::json!({"node": name, "ok": failures == 0, "findings": findings}), "")?;
-        } else {
-            let text = doctor::text(&name, &findings, self.look);
-            self.out.write_all(text.as_bytes())?;
-            self.out.flush()?;
-        }
-        match failures {
-            0 => Ok(()),
-            1 => Err(refused("1 thing is not as it must be")),
-            count => Err(refused(format!("{count} things are not as they must be"))),
-        }
+        let ok = findings.iter().all(|finding| finding.level != Level::Failure);
+        (serde_json::json!({"node": name, "ok": ok, "findings": findings}), findings)
     }
 
     fn daemon(&self) -> Result<(Status, Vitals, Vec<crate::control::events::Entry>), String> {
