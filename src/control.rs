@@ -32,9 +32,9 @@ pub mod load_words;
 pub mod protocol;
 pub mod receipt_words;
 #[cfg(test)]
-mod rehearsal;
+pub(crate) mod rehearsal;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 pub mod server;
 pub mod status;
 pub mod table;

@@ -151,10 +151,14 @@ struct Peer {
     incarnation: Incarnation,
     heard: Instant,
     heard_on: [Instant; 2],
+    /// Of its last acknowledged HELLO, while it is the right neighbour; older otherwise.
+    round_trip: Option<Duration>,
     status: Option<Status>,
     boot: Option<(Instant, Boot)>,
     /// It said goodbye in this life (J2).
     left: Option<Incarnation>,
+    /// It was its own goodbye: a guardian, which knows no state, says it without an epoch.
+    in_order: bool,
     /// It says that it follows this controller (IP_CHECK_ACK).
     follows: Option<NodeId>,
     state_sent: Instant,

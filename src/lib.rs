@@ -3,6 +3,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod daemon;
+pub mod monitor;
 pub mod os;
 pub mod recovery;
 pub mod simulator;

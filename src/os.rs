@@ -12,11 +12,14 @@ pub mod daemonise;
 pub mod disk;
 pub mod doorbell;
 pub mod echo;
+pub mod ethernet;
 pub mod frame;
 pub mod link;
 mod netlink;
 pub mod packet_socket;
 pub mod pair;
+pub mod passing;
+pub mod privileges;
 pub mod process;
 pub mod replace;
 pub mod sched;
@@ -27,6 +30,7 @@ pub mod storage;
 pub mod syslog;
 pub mod tcp;
 pub mod terminal;
+pub mod time_sync;
 pub mod udp;
 
 #[cfg(test)]

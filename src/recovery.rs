@@ -29,22 +29,36 @@ pub struct Finding {
     pub message: String,
     /// No more evidence is needed: the process is gone, the carrier lost. Counts as `fail` results in a row.
     pub certain: bool,
+    /// It is well, and somebody should look.
+    pub warning: bool,
+    /// What a plugin measured, as it wrote it (`time=0.1s;1;2`).
+    pub performance: Option<String>,
 }
 
 impl Finding {
     /// It is well.
     pub fn well(message: impl Into<String>) -> Self {
-        Finding { well: true, message: message.into(), certain: false }
+        Finding { well: true, message: message.into(), certain: false, warning: false, performance: None }
+    }
+
+    /// It is well for now: somebody should look.
+    pub fn warns(message: impl Into<String>) -> Self {
+        Finding { warning: true, ..Finding::well(message) }
     }
 
     /// It is not, as far as one look can tell.
     pub fn bad(message: impl Into<String>) -> Self {
-        Finding { well: false, message: message.into(), certain: false }
+        Finding { well: false, ..Finding::well(message) }
     }
 
     /// It is not, beyond doubt.
     pub fn gone(message: impl Into<String>) -> Self {
-        Finding { well: false, message: message.into(), certain: true }
+        Finding { certain: true, ..Finding::bad(message) }
+    }
+
+    /// The same, with what was measured.
+    pub fn measured(self, performance: Option<String>) -> Self {
+        Finding { performance, ..self }
     }
 }
 

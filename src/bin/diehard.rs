@@ -8,5 +8,9 @@ fn main() -> ExitCode {
     if let Command::Simulate { options } = &arguments.command {
         return ExitCode::from(u8::try_from(diehard::simulator::command(options)).unwrap_or(1));
     }
-    diehard::control::cli::serve(&arguments)
+    match &arguments.command {
+        Command::Monitor { options } => diehard::monitor::serve(&arguments.socket, options),
+        Command::Top => diehard::monitor::top::serve(&arguments.socket),
+        _ => diehard::control::cli::serve(&arguments),
+    }
 }

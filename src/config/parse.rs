@@ -6,6 +6,7 @@
 
 use super::addresses;
 use super::error::{Place, Problem, Report};
+use super::options::{self, CheckOptions};
 use super::semantics;
 use super::text::{Kind, Section, sections};
 use super::types::*;
@@ -132,12 +133,13 @@ pub(super) struct CheckDraft {
     pub fail: u32,
     pub rise: u32,
     pub policy: Located<Vec<PolicyStep>>,
+    pub options: CheckOptions,
 }
 
 /// One section whose keys are being read.
-struct Fields<'a> {
-    section: &'a Section,
-    report: &'a mut Report,
+pub(super) struct Fields<'a> {
+    pub section: &'a Section,
+    pub report: &'a mut Report,
 }
 
 impl Fields<'_> {
@@ -164,7 +166,7 @@ impl Fields<'_> {
     }
 
     /// The value, or else the default; after a problem nobody will see it.
-    fn or<T>(&mut self, key: &str, default: T, parse: impl Fn(&str) -> Value<T>) -> T {
+    pub fn or<T>(&mut self, key: &str, default: T, parse: impl Fn(&str) -> Value<T>) -> T {
         self.optional(key, parse).map_or(default, |located| located.value)
     }
 
@@ -215,10 +217,10 @@ fn cluster(fields: &mut Fields) -> Option<Cluster> {
         on_conflict: fields.or("on_conflict", OnConflict::Wait, word(values::ON_CONFLICT)),
         force_interval: fields.or("force_interval", false, word(values::YES_NO)),
         allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
-        log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
         load: fields.or("load", LoadSource::Services, word(values::LOAD)),
         load_script: fields.or("load_script", None, values::or_none(values::command)),
         damping: fields.or("damping", ms(300_000), duration_or_zero(SECOND, DAY)),
+        log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })
@@ -267,6 +269,7 @@ fn check(fields: &mut Fields) -> CheckDraft {
     let interval = fields.or("interval", SECOND, duration(ms(10), HOUR));
     let policy = fields.optional("policy", values::list(8, values::step));
     CheckDraft {
+        options: options::read(fields, kind),
         name: fields.name(&[]),
         service: fields.required("service", values::reference("the name of a [service] or `node`")),
         kind,
@@ -343,6 +346,7 @@ impl CheckDraft {
             fail: self.fail,
             rise: self.rise,
             policy: self.policy.value,
+            options: self.options,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `Config` → text with every key, which parses to the same `Config`. Called by `diehardd -tv`,
 //! `diehard config show|push` and for the digest that nodes compare in HELLO and STATUS; ends with a string.
 
+use super::options;
 use super::types::*;
 use super::values::{self, spelled, written};
 use sha2::{Digest, Sha256};
@@ -36,7 +37,7 @@ pub fn digest(config: &Config) -> u64 {
     u64::from_be_bytes(*first)
 }
 
-struct Printer {
+pub(super) struct Printer {
     text: String,
 }
 
@@ -48,7 +49,7 @@ impl Printer {
         writeln!(self.text, "[{header}]").expect("a String takes everything");
     }
 
-    fn key(&mut self, key: &str, value: impl Display) {
+    pub fn key(&mut self, key: &str, value: impl Display) {
         writeln!(self.text, "{key:<14} = {value}").expect("a String takes everything");
     }
 }
@@ -74,10 +75,10 @@ fn cluster(out: &mut Printer, cluster: &Cluster) {
     out.key("on_conflict", spelled(values::ON_CONFLICT, &cluster.on_conflict));
     out.key("force_interval", spelled(values::YES_NO, &cluster.force_interval));
     out.key("allow_reboot", spelled(values::YES_NO, &cluster.allow_reboot));
-    out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
     out.key("load", spelled(values::LOAD, &cluster.load));
     out.key("load_script", cluster.load_script.as_deref().unwrap_or("none"));
     out.key("damping", written(cluster.damping));
+    out.key("log_level", spelled(values::LOG_LEVEL, &cluster.log_level));
 }
 
 fn service(out: &mut Printer, service: &Service, config: &Config) {
@@ -108,6 +109,7 @@ fn check(out: &mut Printer, check: &Check, config: &Config) {
     out.key("fail", check.fail);
     out.key("rise", check.rise);
     out.key("policy", list(&policy));
+    options::print(out, check);
 }
 
 /// A step of a policy as the file has it.

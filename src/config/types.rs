@@ -1,5 +1,6 @@
 //! A configuration that is right by construction: only `parse` makes one.
 
+use super::options::CheckOptions;
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -59,27 +60,14 @@ pub struct Cluster {
     pub force_interval: bool,
     /// A check's policy may restart the machine; default no.
     pub allow_reboot: bool,
-    /// How much goes into the log; default info.
-    pub log_level: LogLevel,
     /// What tells how much a node has to do, where a holder is chosen; default services.
     pub load: LoadSource,
     /// The command of `load = script`.
     pub load_script: Option<String>,
     /// Half-life of what is held against a node that comes and goes; default 5 min; 0 = nothing is.
     pub damping: Duration,
-}
-
-/// `log_level`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// What needs somebody now.
-    Error,
-    /// And what somebody should look at.
-    Warn,
-    /// And each event.
-    Info,
-    /// And what helps to find a mistake in Diehard.
-    Debug,
+    /// How much goes into the log; default info.
+    pub log_level: LogLevel,
 }
 
 /// `load`
@@ -95,6 +83,19 @@ pub enum LoadSource {
     Connections,
     /// The number that `load_script` prints: 1 is a full machine.
     Script,
+}
+
+/// `log_level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs somebody now.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And each event.
+    Info,
+    /// And what helps to find a mistake in Diehard.
+    Debug,
 }
 
 /// `probe_interval`
@@ -216,6 +217,8 @@ pub struct Check {
     pub rise: u32,
     /// Steps, in order; default `alert`.
     pub policy: Vec<PolicyStep>,
+    /// What its type has beside these.
+    pub options: CheckOptions,
 }
 
 /// What a check's failure concerns.
@@ -240,6 +243,9 @@ pub enum CheckKind {
     Disk,
     Memory,
     Load,
+    Fd,
+    Clock,
+    Dns,
 }
 
 /// One step of `policy`.
@@ -267,7 +273,8 @@ impl Check {
     pub fn address(&self) -> Option<IpAddr> {
         match self.kind {
             CheckKind::Http => {
-                let rest = self.target.strip_prefix("http://")?;
+                let rest =
+                    self.target.strip_prefix("http://").or_else(|| self.target.strip_prefix("https://"))?;
                 let host = rest.split(['/', '?', '#']).next()?;
                 if let Some(inner) = host.strip_prefix('[') {
                     return inner.split(']').next()?.parse().ok();
@@ -275,6 +282,10 @@ impl Check {
                 host.split(':').next()?.parse().ok()
             }
             CheckKind::Tcp => self.target.parse::<SocketAddr>().ok().map(|target| target.ip()),
+            CheckKind::Dns => {
+                let (_, server) = self.target.rsplit_once('@')?;
+                server.parse().ok().or_else(|| server.parse::<SocketAddr>().ok().map(|server| server.ip()))
+            }
             _ => None,
         }
     }
@@ -288,8 +299,17 @@ impl Config {
         let CheckScope::Service(id) = check.scope else { return false };
         let Some(service) = self.service(id) else { return false };
         let own = |address| service.addresses.iter().any(|it| it.address == address);
-        let server =
-            matches!(check.kind, CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script);
+        let server = match check.kind {
+            CheckKind::Http | CheckKind::Tcp | CheckKind::Process | CheckKind::Script => true,
+            CheckKind::Fd => !check.target.starts_with("system "),
+            CheckKind::Link
+            | CheckKind::Gateway
+            | CheckKind::Disk
+            | CheckKind::Memory
+            | CheckKind::Load
+            | CheckKind::Clock
+            | CheckKind::Dns => false,
+        };
         check.address().is_some_and(own) || (server && service.start.is_some())
     }
 

@@ -24,18 +24,18 @@ pub(super) const QUORUM: Words<Quorum> = &[
 ];
 pub(super) const FAILBACK: Words<Failback> = &[("auto", Failback::Auto), ("manual", Failback::Manual)];
 pub(super) const ON_CONFLICT: Words<OnConflict> = &[("wait", OnConflict::Wait), ("force", OnConflict::Force)];
-pub(super) const LOG_LEVEL: Words<LogLevel> = &[
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-];
 pub(super) const LOAD: Words<LoadSource> = &[
     ("services", LoadSource::Services),
     ("loadavg", LoadSource::Loadavg),
     ("cpu", LoadSource::Cpu),
     ("connections", LoadSource::Connections),
     ("script", LoadSource::Script),
+];
+pub(super) const LOG_LEVEL: Words<LogLevel> = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
 ];
 pub(super) const YES_NO: Words<bool> = &[("yes", true), ("no", false)];
 pub(super) const CHECK_KIND: Words<CheckKind> = &[
@@ -48,6 +48,9 @@ pub(super) const CHECK_KIND: Words<CheckKind> = &[
     ("disk", CheckKind::Disk),
     ("memory", CheckKind::Memory),
     ("load", CheckKind::Load),
+    ("fd", CheckKind::Fd),
+    ("clock", CheckKind::Clock),
+    ("dns", CheckKind::Dns),
 ];
 /// The steps of `policy` that are one word; `restart:TIMES/WINDOW` is the fifth.
 pub(super) const STEPS: Words<PolicyStep> = &[
@@ -282,7 +285,7 @@ pub(super) fn target(kind: CheckKind, text: &str) -> Value<String> {
         number.is_some_and(|number| (1..=100).contains(&number))
     };
     let (good, expected) = match kind {
-        CheckKind::Http => (is_http_url(text), "`http://HOST[:PORT]/PATH`"),
+        CheckKind::Http => (is_http_url(text), "`http://HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`"),
         CheckKind::Tcp => (text.parse::<SocketAddr>().is_ok(), "`ADDRESS:PORT` (IPv6: `[ADDRESS]:PORT`)"),
         CheckKind::Process => (!text.is_empty(), "the name of a process or the path of its pid file"),
         CheckKind::Script => (!text.is_empty(), "a command line"),
@@ -295,12 +298,50 @@ pub(super) fn target(kind: CheckKind, text: &str) -> Value<String> {
         }
         CheckKind::Memory => (percent(text), "`PERCENT%` from 1% to 100% (how much may be in use)"),
         CheckKind::Load => (weight(text).is_ok(), "a decimal number from 0.001 to 1000000 (load average)"),
+        CheckKind::Fd => {
+            let (of, limit) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
+            (
+                !of.is_empty() && percent(limit),
+                "`system`, a process or a pid file, then `PERCENT%` (of its limit)",
+            )
+        }
+        CheckKind::Clock => (clock(text), "a duration from 1us to 1h with its unit (how wrong it may be)"),
+        CheckKind::Dns => (is_dns(text), "`NAME [A|AAAA|SOA] [@SERVER[:PORT]]`, the server by its address"),
     };
     if good { Ok(text.to_owned()) } else { Err(wrong(expected, text)) }
 }
 
 fn is_http_url(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("http://") else { return false };
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or("");
     !host.is_empty() && !text.contains(char::is_whitespace)
+}
+
+fn clock(text: &str) -> bool {
+    micros(text).is_some_and(|limit| (1..=3_600_000_000).contains(&limit.as_micros()))
+}
+
+/// A duration that was checked when the file was read.
+pub fn duration_of(text: &str) -> Option<Duration> {
+    micros(text)
+}
+
+fn is_dns(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let name = words.next().unwrap_or("").trim_end_matches('.');
+    let label = |label: &str| {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        (1..=63).contains(&label.len()) && label.chars().all(good)
+    };
+    let mut next = words.next();
+    if matches!(next, Some("A" | "AAAA" | "SOA")) {
+        next = words.next();
+    }
+    let server = next.is_none_or(|server| {
+        server
+            .strip_prefix('@')
+            .is_some_and(|server| server.parse::<IpAddr>().is_ok() || server.parse::<SocketAddr>().is_ok())
+    });
+    name.len() <= 253 && name.split('.').all(label) && server && words.next().is_none()
 }

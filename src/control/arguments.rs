@@ -2,6 +2,7 @@
 //! act on them, and a test compares them with the man pages.
 
 use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where the daemon's socket is unless told otherwise.
@@ -70,6 +71,12 @@ pub enum Command {
     },
     /// Show the checks of this node: how they stand, and why
     Checks,
+    /// Run a check now, on this node
+    Check {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CheckCommand,
+    },
     /// Show what happened lately
     Events {
         /// Go on showing what happens, until interrupted
@@ -129,6 +136,14 @@ pub enum Command {
         /// What to do with it
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Show the cluster in this terminal, as it changes; q quits
+    Top,
+    /// Show the cluster in a browser, as it changes, and to Prometheus
+    Monitor {
+        /// How
+        #[command(flatten)]
+        options: MonitorOptions,
     },
     /// Make or change the cluster's key
     Key {
@@ -196,6 +211,36 @@ pub struct Wait {
     /// How long --wait waits
     #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 60, requires = "wait")]
     pub timeout_s: u32,
+}
+
+/// `diehard monitor`
+#[derive(Debug, Clone, clap::Args)]
+pub struct MonitorOptions {
+    /// Where browsers and Prometheus find it
+    #[arg(long = "listen", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8694")]
+    pub listen: SocketAddr,
+    /// A name by which browsers may ask for it, beside localhost and plain addresses (repeatable)
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// The user that it becomes if root starts it
+    #[arg(long = "user", value_name = "USER", default_value = "nobody")]
+    pub user: String,
+    /// Let whoever has the token move services, freeze, and set nodes on standby
+    #[arg(long = "allow-actions")]
+    pub allow_actions: bool,
+    /// Holds the token, readable by its owner alone [default: a new one is made and printed]
+    #[arg(long = "token-file", value_name = "FILE", requires = "allow_actions")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `diehard check …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum CheckCommand {
+    /// Run it once and say what it finds: 0 well, 1 not; counts for nothing
+    Run {
+        /// Which check
+        name: String,
+    },
 }
 
 /// `diehard config …`

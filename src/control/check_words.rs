@@ -13,6 +13,10 @@ pub enum CheckEvent {
     Failing,
     /// `rise` results in a row were good again.
     Recovered,
+    /// `fail` results in a row were well with a warning.
+    Warns,
+    /// `rise` results in a row were well without one.
+    WarnsNoMore,
     /// A step of its policy is taken.
     Step(PolicyStep),
     /// No step of its policy has a budget left.
@@ -36,6 +40,8 @@ pub fn check_text(config: &Config, check: &Check, event: &CheckEvent, message: &
     match event {
         CheckEvent::Failing => format!("check {name} of {concerned} fails: {message}"),
         CheckEvent::Recovered => format!("check {name} of {concerned} is well again: {message}"),
+        CheckEvent::Warns => format!("check {name} of {concerned} warns: {message}"),
+        CheckEvent::WarnsNoMore => format!("check {name} of {concerned} warns no more: {message}"),
         CheckEvent::Step(taken) => {
             let what = match taken {
                 PolicyStep::Alert => format!("ALERT for {concerned}"),
@@ -62,6 +68,8 @@ pub fn check_fields(config: &Config, check: &Check, event: &CheckEvent, message:
     let (word, extra) = match event {
         CheckEvent::Failing => ("check-failing", json!({})),
         CheckEvent::Recovered => ("check-recovered", json!({})),
+        CheckEvent::Warns => ("check-warning", json!({})),
+        CheckEvent::WarnsNoMore => ("check-warning-over", json!({})),
         CheckEvent::Step(taken) => ("check-step", json!({"step": step(taken)})),
         CheckEvent::Exhausted => ("check-exhausted", json!({})),
         CheckEvent::Restarted => ("check-restarted", json!({})),
@@ -82,7 +90,7 @@ pub fn check_fields(config: &Config, check: &Check, event: &CheckEvent, message:
 
 /// Is it bad news?
 pub fn is_warning(event: &CheckEvent) -> bool {
-    !matches!(event, CheckEvent::Recovered | CheckEvent::Restarted)
+    !matches!(event, CheckEvent::Recovered | CheckEvent::Restarted | CheckEvent::WarnsNoMore)
 }
 
 /// Whom a check's failure concerns: the service's name, or `this node`.
@@ -106,6 +114,8 @@ mod tests {
         let events = [
             CheckEvent::Failing,
             CheckEvent::Recovered,
+            CheckEvent::Warns,
+            CheckEvent::WarnsNoMore,
             CheckEvent::Step(PolicyStep::Alert),
             CheckEvent::Step(restart),
             CheckEvent::Step(PolicyStep::Move),

@@ -4,7 +4,7 @@
 //! Everything here runs in the foreground of a person's command and ends with it; `events -f` ends with
 //! Ctrl-C, with its reader, or with the daemon.
 
-use super::arguments::{Arguments, Command, ConfigCommand, DebugCommand, KeyCommand, Wait};
+use super::arguments::{Arguments, CheckCommand, Command, ConfigCommand, DebugCommand, KeyCommand, Wait};
 use super::client::{Client, Trouble};
 use super::events::Batch;
 use super::key;
@@ -18,6 +18,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 mod bundle;
+mod check_run;
 mod completions;
 mod configuration;
 mod doctor;
@@ -113,6 +114,7 @@ impl Session<'_> {
             Command::Services => self.show(|status| json_text(&status.services), table::services_text),
             Command::Why { service } => self.why(service),
             Command::Checks => self.show(|status| json_text(&table::own_checks(status)), table::checks_text),
+            Command::Check { command: CheckCommand::Run { name } } => self.run_check(name),
             Command::Events { follow, since, limit, here } => {
                 self.events(*follow, since.as_deref(), *limit, *here)
             }
@@ -140,6 +142,9 @@ impl Session<'_> {
                 self.bundle(directory.as_deref())
             }
             Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
+            Command::Monitor { .. } | Command::Top => {
+                Err(End::Usage("the monitor is run by the diehard program".into()))
+            }
             Command::Simulate { .. } => Err(End::Usage("the simulator is run by the diehard program".into())),
         }
     }

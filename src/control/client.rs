@@ -17,6 +17,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 pub struct Client {
     socket: PathBuf,
     stream: BufReader<UnixStream>,
+    patience: Duration,
 }
 
 /// Why something did not work; `Display` is what `diehard` prints.
@@ -42,14 +43,34 @@ impl Client {
     /// # Errors
     /// `Unreachable`, with the socket's path, what is wrong with it and what to do.
     pub fn connect(socket: &Path) -> Result<Client, Trouble> {
-        let unreachable = |error: &io::Error| Trouble::Unreachable(unreachable_text(socket, error));
-        let stream = UnixStream::connect(socket).map_err(|error| unreachable(&error))?;
-        let patience = Some(ANSWER_PATIENCE);
+        Self::connect_for(socket, ANSWER_PATIENCE)
+    }
+
+    /// `connect`, and waits only so long for each answer.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub fn connect_for(socket: &Path, patience: Duration) -> Result<Client, Trouble> {
+        let stream = UnixStream::connect(socket);
+        let stream = stream.map_err(|error| Trouble::Unreachable(unreachable_text(socket, &error)))?;
+        Self::adopt(socket, stream, patience)
+    }
+
+    /// A connection to the daemon at `socket` that somebody else opened.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub fn adopt(socket: &Path, stream: UnixStream, patience: Duration) -> Result<Client, Trouble> {
         stream
-            .set_read_timeout(patience)
-            .and_then(|()| stream.set_write_timeout(patience))
-            .map_err(|error| unreachable(&error))?;
-        Ok(Client { socket: socket.to_owned(), stream: BufReader::new(stream) })
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(patience)))
+            .map_err(|error| Trouble::Unreachable(unreachable_text(socket, &error)))?;
+        Ok(Client { socket: socket.to_owned(), stream: BufReader::new(stream), patience })
+    }
+
+    /// The connection, for somebody else to go on with. Nothing is lost between two questions.
+    pub fn into_stream(self) -> UnixStream {
+        self.stream.into_inner()
     }
 
     /// One question, one answer.
@@ -65,6 +86,20 @@ impl Client {
             (Err(_), Err(error)) => Err(self.lost(&error.to_string())),
             (Err(trouble), Ok(())) => Err(trouble),
         }
+    }
+
+    /// One question whose answer may take as long as it likes: a check's run.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn ask_patiently(&mut self, question: &Question) -> Result<serde_json::Value, Trouble> {
+        if let Err(error) = self.stream.get_ref().set_read_timeout(None) {
+            return Err(self.lost(&error.to_string()));
+        }
+        let answer = self.ask(question);
+        // It worked just now.
+        let _ = self.stream.get_ref().set_read_timeout(Some(ANSWER_PATIENCE));
+        answer
     }
 
     /// The next line after `Question::Events` with `follow`, whenever it comes.
@@ -106,7 +141,7 @@ impl Client {
             Ok(_) if line.last() != Some(&b'\n') => Err(self.lost("its answer is cut off")),
             Ok(_) => protocol::read_answer(&line).map_err(|misunderstood| self.lost(&misunderstood.0)),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(self.lost(&format!("no answer within {} s", ANSWER_PATIENCE.as_secs())))
+                Err(self.lost(&format!("no answer within {} s", self.patience.as_secs_f64())))
             }
             Err(error) => Err(self.lost(&error.to_string())),
         }

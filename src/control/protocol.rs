@@ -45,6 +45,11 @@ pub enum Question {
         #[serde(default)]
         limit: Option<usize>,
     },
+    /// Run a check now, beside its schedule.
+    Check {
+        /// Name.
+        check: String,
+    },
     /// Move a service to a node.
     Move {
         /// Name.
@@ -68,6 +73,9 @@ pub enum Question {
         /// Name.
         node: String,
     },
+    /// From here on this connection only looks: commands on it are refused. Said before the connection is
+    /// handed to a process without privileges.
+    Observe,
     /// No automatic moves.
     Freeze,
     /// The opposite.
@@ -109,6 +117,13 @@ pub enum Question {
     /// A new key for all nodes.
     #[serde(rename = "key-rotate")]
     KeyRotate,
+}
+
+impl Question {
+    /// Changes nothing, whoever asks it.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Question::Status | Question::Events { .. } | Question::Observe)
+    }
 }
 
 /// A line from the client could not be understood; `Display` is the answer's `error`.

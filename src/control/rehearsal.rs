@@ -1,5 +1,6 @@
 //! For the tests of both ends: a real server on a real socket, whose driver plays `status::samples`.
 
+use super::checks::{Board, RunOrder};
 use super::events::EventLog;
 use super::scratch::Directory;
 use super::server::{Desk, Patience, Request, SOCKET_NAME, Server};
@@ -28,6 +29,7 @@ pub struct Rehearsal {
     pub view: Arc<Mutex<View>>,
     /// What the driver was told.
     pub commands: Arc<Mutex<Vec<Command>>>,
+    checks: Arc<Board>,
 }
 
 /// Short, so that tests of them are short.
@@ -50,6 +52,7 @@ impl Rehearsal {
         let events = Arc::new(EventLog::default());
         events.name("web1");
         let view = Arc::new(Mutex::new(samples::view()));
+        let checks: Arc<Board> = Arc::default();
         let commands = Arc::new(Mutex::new(Vec::new()));
         let (asking, asked) = bounded::<Request>(4);
         let (end, ended) = bounded::<()>(0);
@@ -78,11 +81,12 @@ impl Rehearsal {
         });
         let desk = Desk {
             ask: Box::new(move |request| asking.try_send(request).is_ok()),
+            vitals: Box::new(Default::default),
             config: Arc::new(RwLock::new(Arc::new(samples::config()))),
             events: events.clone(),
-            checks: Arc::default(),
-            vitals: Box::new(Default::default),
+            checks: checks.clone(),
             keeper: Box::new(|question| Err(format!("asked: {question:?}"))),
+            traffic: Box::new(samples::traffic),
         };
         let server =
             Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");
@@ -94,7 +98,13 @@ impl Rehearsal {
             events,
             view,
             commands,
+            checks,
         }
+    }
+
+    /// Who runs checks when they are asked for.
+    pub fn serve_checks(&self, runner: impl Fn(RunOrder) -> bool + Send + Sync + 'static) {
+        self.checks.serve(runner);
     }
 
     /// Where to connect.

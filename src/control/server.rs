@@ -10,6 +10,7 @@
 //!     events: events.clone(),
 //!     checks: board.clone(),
 //!     vitals: Box::new(move || …),     // from what the threads publish
+//!     traffic: Box::new(|| …),         // the counters, without blocking
 //! })?;
 //! …
 //! server.stop();                       // removes the socket, joins every thread
@@ -27,6 +28,7 @@
 use super::checks::Board;
 use super::events::EventLog;
 use super::protocol::{self, Answer, Question};
+use super::status::Traffic;
 use super::vitals::Vitals;
 use crate::config::Config;
 use crate::controller::View;
@@ -44,6 +46,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+mod check_run;
 mod connection;
 
 /// The socket's name in the run directory.
@@ -72,13 +75,15 @@ pub struct Desk {
     /// The configuration in force.
     pub config: Arc<RwLock<Arc<Config>>>,
     /// What happened.
+    /// What the daemon measures about itself.
+    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
     pub events: Arc<EventLog>,
     /// How the checks stand.
     pub checks: Arc<Board>,
-    /// What the daemon measures about itself.
-    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
     /// Answers what is asked about configurations and keys; may take seconds.
     pub keeper: Box<dyn Fn(&Question) -> Answer + Send + Sync>,
+    /// What the network threads counted, now.
+    pub traffic: Box<dyn Fn() -> Traffic + Send + Sync>,
 }
 
 /// The times that a server grants; `Default` is what the daemon uses.

@@ -54,6 +54,24 @@ pub struct Status {
     pub config_drift: Vec<String>,
     /// While keys are being changed: nodes that do not have the new one, or do not use it yet; else null.
     pub key_change_waits_for: Option<Vec<String>>,
+    /// What the answering node's network threads counted.
+    #[serde(default)]
+    pub traffic: Traffic,
+}
+
+/// What the answering node counted since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Datagrams thrown away, by reason; every reason is there.
+    pub rejected: BTreeMap<String, u64>,
+    /// Announcements of an address that went out (gratuitous ARP, neighbour advertisements).
+    pub announcements: u64,
+    /// Datagrams that found the driver too busy.
+    pub unheard: u64,
+    /// Datagrams and frames that waited too long, or in vain, to be sent.
+    pub unsent: u64,
+    /// Sends that the own machine refused.
+    pub send_failures: u64,
 }
 
 /// One node.
@@ -89,6 +107,9 @@ pub struct NodeStatus {
     pub heard_ms: Option<f64>,
     /// Over which of its links the answering node hears it.
     pub heard_on: Vec<String>,
+    /// How long its last acknowledgement of the answering node's HELLO took; of the right neighbour alone.
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
     /// Worst lateness of its heartbeat in the last 10 s, as it says.
     pub lateness_ms: Option<f64>,
     /// Datagrams that it threw away since its start.
@@ -156,9 +177,18 @@ pub struct CheckView {
     pub message: String,
     /// Since when it stands so, RFC 3339; null: it was never looked at.
     pub since: Option<String>,
+    /// Its last result was well, and somebody should look.
+    #[serde(default)]
+    pub warning: bool,
+    /// What its last result measured, as a plugin wrote it.
+    #[serde(default)]
+    pub performance: Option<String>,
+    /// How long its last run took.
+    #[serde(default)]
+    pub took_ms: Option<f64>,
 }
 
-/// The status, from what the controller sees and the configuration says.
+/// The status, from what the controller sees and the configuration says; `traffic` is for the server to fill in.
 pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> Status {
     let names = Names { view, config, lines };
     Status {
@@ -179,6 +209,7 @@ pub fn status(view: &View, config: &Config, lines: &BTreeMap<String, Line>) -> S
         forecast: view.ground.as_ref().map_or_else(Vec::new, |ground| forecast::forecast(ground, &names)),
         config_drift: config_drift(view, config),
         key_change_waits_for: keys::change_waits_for(&names),
+        traffic: Traffic::default(),
     }
 }
 
@@ -257,7 +288,8 @@ pub fn service_state_word(state: ServiceState) -> &'static str {
     }
 }
 
-fn check_word(kind: CheckKind) -> &'static str {
+/// The word of `type`.
+pub fn check_word(kind: CheckKind) -> &'static str {
     match kind {
         CheckKind::Http => "http",
         CheckKind::Tcp => "tcp",
@@ -268,6 +300,9 @@ fn check_word(kind: CheckKind) -> &'static str {
         CheckKind::Disk => "disk",
         CheckKind::Memory => "memory",
         CheckKind::Load => "load",
+        CheckKind::Fd => "fd",
+        CheckKind::Clock => "clock",
+        CheckKind::Dns => "dns",
     }
 }
 
@@ -291,6 +326,7 @@ fn node_status(node: &NodeView, names: &Names) -> NodeStatus {
         address: node.id.to_string(),
         heard_ms: node.heard.map(millis),
         heard_on: node.heard_on.iter().map(LinkRole::to_string).collect(),
+        round_trip_ms: node.round_trip.map(millis),
         lateness_ms: told.map(|status| f64::from(status.lateness_us) / 1000.0),
         rejected: told.map(|status| status.rejected),
         checks: match node.id == names.view.me {
@@ -354,6 +390,9 @@ fn check_views(scope: CheckScope, names: &Names) -> Vec<CheckView> {
             state: standing_word(line.map_or(Standing::Unknown, |line| line.standing)).into(),
             message: line.map_or_else(String::new, |line| line.message.clone()),
             since: line.map(|line| rfc3339(line.since)),
+            warning: line.is_some_and(|line| line.warning),
+            performance: line.and_then(|line| line.performance.clone()),
+            took_ms: line.and_then(|line| line.took).map(|took| took.as_secs_f64() * 1000.0),
         }
     });
     views.collect()
@@ -374,6 +413,6 @@ pub fn hardware_address(mac: [u8; 6]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

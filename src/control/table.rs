@@ -85,7 +85,7 @@ fn cluster_line(status: &Status, look: Look) -> String {
 }
 
 /// What nobody may overlook.
-fn alarms(status: &Status) -> Vec<String> {
+pub fn alarms(status: &Status) -> Vec<String> {
     let mut alarms = Vec::new();
     if !status.quorum {
         alarms.push(format!("NO QUORUM: {} serves nothing", status.node));
@@ -258,16 +258,17 @@ pub fn checks_text(status: &Status, look: Look) -> String {
     }
     let mut rows = vec![header(&["CHECK", "OF", "TYPE", "STATE", "SINCE", "MESSAGE"])];
     for OwnCheck { of, check } in checks {
-        let paint = match check.state.as_str() {
-            "ok" => Paint::Green,
-            "failing" => Paint::Red,
-            _ => Paint::Dim,
+        let (paint, state) = match check.state.as_str() {
+            "ok" if check.warning => (Paint::Yellow, "warning"),
+            "ok" => (Paint::Green, "ok"),
+            "failing" => (Paint::Red, "failing"),
+            state => (Paint::Dim, state),
         };
         rows.push(vec![
             (Paint::Bold, check.name.clone()),
             (Paint::Plain, of.to_owned()),
             (Paint::Plain, check.kind.clone()),
-            (paint, check.state.clone()),
+            (paint, state.to_owned()),
             (Paint::Dim, check.since.clone().unwrap_or_else(|| "-".to_owned())),
             (Paint::Plain, check.message.clone()),
         ]);

@@ -22,6 +22,8 @@ pub(super) struct Ring {
     next_hello: Instant,
     /// The HELLO that waits for its acknowledgement: when it was sent first.
     hello_sent: Option<Instant>,
+    /// The newest HELLO: its nonce, and when it was sent. For people alone.
+    hello_timed: Option<(u64, Instant)>,
     next_resend: Instant,
     resends: u32,
     /// D2: being put on watch is no evidence of life.
@@ -69,6 +71,7 @@ impl Ring {
             right: None,
             next_hello: Instant::MAX,
             hello_sent: None,
+            hello_timed: None,
             next_resend: Instant::MAX,
             resends: 0,
             watch_since: Instant::ZERO,
@@ -205,7 +208,16 @@ impl Controller {
             self.ring.resends = 0;
         }
         self.ring.next_resend = if self.is_calm(right) { now + self.timing.p } else { Instant::MAX };
+        self.ring.hello_timed = Some((nonce, now));
         self.tell(right, Packet::Hello { nonce });
+    }
+
+    /// The round trip, for people: from the sending of a HELLO to the first of its acknowledgements. Nothing decides on it.
+    pub(super) fn on_hello_ack(&mut self, now: Instant, from: NodeId, nonce: u64) {
+        let Some((_, sent)) = self.ring.hello_timed.take_if(|(asked, _)| *asked == nonce) else { return };
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.round_trip = Some(now.since(sent));
+        }
     }
 
     /// The beat is there, or goes out: HELLO goes with it, in the same wake. Nobody is a quarter of T early for
@@ -473,9 +485,11 @@ impl Peer {
             incarnation,
             heard: Instant::ZERO,
             heard_on: [Instant::ZERO; 2],
+            round_trip: None,
             status: None,
             boot: None,
             left: None,
+            in_order: false,
             follows: None,
             state_sent: Instant::ZERO,
             nack_sent: [Instant::ZERO; 2],

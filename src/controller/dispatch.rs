@@ -88,7 +88,7 @@ impl Controller {
         let from = header.from;
         match packet {
             Packet::Hello { nonce } => self.tell_on(from, header.link, Packet::HelloAck { nonce }),
-            Packet::HelloAck { .. } => {}
+            Packet::HelloAck { nonce } => self.on_hello_ack(now, from, nonce),
             Packet::Beat { number, members, .. } => self.on_beat(now, header, number, members),
             Packet::BeatAck { number, nonce, report } => {
                 self.on_beat_ack(now, header, number, nonce, report, None);

@@ -314,6 +314,7 @@ impl Controller {
         let mut news = false;
         if let Some(peer) = self.peers.get_mut(&from) {
             news = peer.left.replace(incarnation) != Some(incarnation);
+            peer.in_order = if news { header.epoch > Epoch::NONE } else { peer.in_order };
             peer.boot = None;
         }
         if let Some(following) = &self.following

@@ -50,6 +50,7 @@ impl Controller {
                     } else {
                         peer.and_then(|p| p.status.clone())
                     },
+                    round_trip: peer.filter(|_| self.ring.right == Some(id)).and_then(|peer| peer.round_trip),
                     heard_on: [LinkRole::Internal, LinkRole::External]
                         .into_iter()
                         .filter(|&role| {

@@ -61,6 +61,8 @@ pub struct NodeView {
     pub status: Option<Status>,
     /// Links over which this node heard it within the last 3 T.
     pub heard_on: Vec<LinkRole>,
+    /// How long its last acknowledgement of this node's HELLO took; only of the right neighbour.
+    pub round_trip: Option<Duration>,
 }
 
 /// `state` of a node in `status --json`.

@@ -3,7 +3,9 @@
 
 use super::{Plan, reload, worker};
 use crate::config::Config;
+use crate::control::server::Request;
 use crate::os::doorbell::Doorbell;
+use crate::threads::driver::Told;
 use crate::threads::keeper::door::Door;
 use crate::threads::keeper::{self, Front, Keeper, Order, Wish};
 use crate::threads::mailbox::{Sender, mailbox};
@@ -44,7 +46,12 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// It cannot be opened or made.
-pub(super) fn prepare(plan: &Plan, published: &Arc<Published>, bell: Doorbell) -> Result<Prepared, String> {
+pub(super) fn prepare(
+    plan: &Plan,
+    published: &Arc<Published>,
+    driver: Sender<Told>,
+    bell: Doorbell,
+) -> Result<Prepared, String> {
     let (wishing, wishes) = bounded::<Wished>(WISHES);
     let daemon = move |wish| {
         let (reply, replied) = bounded(1);
@@ -58,6 +65,11 @@ pub(super) fn prepare(plan: &Plan, published: &Arc<Published>, bell: Doorbell) -
     };
     let (me, in_force) = (plan.me, published.clone());
     let follows = move |new: &Config| follows(&in_force.config(), new, me);
+    let picture = move || {
+        let (answer, answered) = bounded(1);
+        driver.offer(Told::Asked(Request::View(answer))).ok()?;
+        answered.recv_timeout(PATIENCE).ok().map(Arc::from)
+    };
     let state_dir = &plan.arguments.state_dir;
     let parts = keeper::Parts {
         me,
@@ -66,6 +78,7 @@ pub(super) fn prepare(plan: &Plan, published: &Arc<Published>, bell: Doorbell) -
         published: published.clone(),
         daemon: Box::new(daemon),
         follows: Box::new(follows),
+        picture: Arc::new(picture),
     };
     let told = |error: std::io::Error| format!("the history in {}: {error}", Path::display(state_dir));
     let (orders, orders_in) = mailbox(keeper::ORDERS).map_err(told)?;

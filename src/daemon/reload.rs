@@ -44,6 +44,7 @@ pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) -> Result<(), 
     {
         log::warn!("this node is called {} from now on: start diehardd with -n {}", now.name, now.name);
     }
+    log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
     bond.tell(&Word::Territory(Territory::of(&config)));
     log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
     running.tell(Told::Reload(Arc::new(config)));

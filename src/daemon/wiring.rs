@@ -84,17 +84,19 @@ impl Running {
         let (published, device) = (parts.published.clone(), parts.device.clone());
         let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
         let left = Arc::new(AtomicBool::new(false));
-        let prepared = keeping::prepare(plan, &published, farewell.clone())?;
+        let prepared = keeping::prepare(plan, &published, driver.clone(), farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
         let (asking, config) = (driver.clone(), published.config.clone());
         let ask = Box::new(move |request| asking.offer(Told::Asked(request)).is_ok());
         let (events, checks) = (published.events.clone(), published.checks.clone());
+        let front = prepared.front.clone();
+        let keeper = Box::new(move |question: &Question| front.serve(question));
+        let counted = published.clone();
+        let traffic = Box::new(move || counted.counters.traffic());
         let (file, state) = (plan.arguments.config.clone(), plan.arguments.state_dir.clone());
         let measured = published.clone();
         let vitals = Box::new(move || measured.vitals(&file, &state));
-        let front = prepared.front.clone();
-        let keeper = Box::new(move |question: &Question| front.serve(question));
-        let desk = Desk { ask, config, events, checks, vitals, keeper };
+        let desk = Desk { ask, config, events, checks, keeper, traffic, vitals };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         let mut threads = Vec::new();
@@ -227,6 +229,7 @@ impl Parts {
             roles: vec![(LinkRole::Internal, internal_device), (LinkRole::External, device)],
             driver: driver.clone(),
             faker: faker_orders.clone(),
+            checks: checks.clone(),
             published: published.clone(),
             bell: bell()?,
         };
@@ -339,6 +342,8 @@ fn start_checks(
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(checks::ORDERS)?;
+    let asking = orders.clone();
+    published.checks.serve(move |order| asking.offer(checks::Order::Asked(order)).is_ok());
     let checks = Checks {
         me,
         mailbox,

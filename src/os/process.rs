@@ -5,13 +5,15 @@
 use super::clock;
 use super::doorbell::{self, Doorbell};
 use crate::vocabulary::Instant;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+mod leash;
+mod shell;
+use leash::Leash;
+use shell::Shell;
 
 /// Output of one run that is handed on, in bytes: a script that says more is not read, only emptied.
 const MOST_OUTPUT: usize = 64 << 10;
@@ -37,8 +39,17 @@ pub enum Outcome {
     CalledOff,
 }
 
+/// Where a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
 /// Runs `command` by `/bin/sh -c` until it ends, `limit` has passed, or `call_off` rings. Every line of
-/// its output goes to `line`. A process that it leaves behind (a started daemon) lives on, without an
+/// its output, the standard error's among them, goes to `line`. A process that it leaves behind (a started daemon) lives on, without an
 /// output to this process; only a time-out or calling off ends the whole group.
 ///
 /// # Errors
@@ -48,12 +59,13 @@ pub fn run(
     environment: &[(&str, &str)],
     limit: Duration,
     call_off: &Doorbell,
-    line: impl FnMut(&str),
+    mut line: impl FnMut(&str),
 ) -> io::Result<Outcome> {
-    run_and(Leftovers::LiveOn, command, environment, limit, call_off, line)
+    run_and(Leftovers::LiveOn, command, environment, limit, call_off, |_, text| line(text))
 }
 
-/// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group.
+/// As `run`, of a command that has nothing to leave behind: when it has ended, so has its process group, and whoever left that
+/// without closing all that he inherited.
 ///
 /// # Errors
 /// As `run`.
@@ -62,7 +74,7 @@ pub fn ask(
     environment: &[(&str, &str)],
     limit: Duration,
     call_off: &Doorbell,
-    line: impl FnMut(&str),
+    line: impl FnMut(Stream, &str),
 ) -> io::Result<Outcome> {
     run_and(Leftovers::End, command, environment, limit, call_off, line)
 }
@@ -95,34 +107,35 @@ fn run_and(
     environment: &[(&str, &str)],
     limit: Duration,
     call_off: &Doorbell,
-    mut line: impl FnMut(&str),
+    mut line: impl FnMut(Stream, &str),
 ) -> io::Result<Outcome> {
-    let (mut output, writer) = io::pipe()?;
-    nonblocking(output.as_fd())?;
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).envs(environment.iter().copied()).current_dir("/");
-    shell.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-    // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
-    unsafe { shell.pre_exec(ordinary) };
-    let mut child = shell.spawn()?;
-    // The command holds the pipe's writing end as long as it lives: it would never seem to close.
-    drop(shell);
+    let (mut heard, [output, error]) = pipes(leftovers)?;
+    let mut leash = if leftovers == Leftovers::End { Some(Leash::new()?) } else { None };
+    let mut environment = environment.to_vec();
+    environment.extend(leash.as_ref().map(|leash| (leash::MARK, leash.mark())));
+    let inherited = leash.as_ref().and_then(Leash::inherited);
+    let child = Shell::spawn(command, &environment, output.as_fd(), error.as_fd(), inherited)?;
+    drop(environment);
+    leash.iter_mut().for_each(Leash::let_go);
+    // As long as this process has the pipes' writing ends too, they never seem to close.
+    drop((output, error));
     // The child is not yet waited for, so the number is its own.
     let exit = watch(child.id())?;
-    let mut lines = Lines::default();
     let mut deadline = clock::now() + limit;
     let mut ended_by: Option<Outcome> = None;
-    let mut open = true;
     let status = loop {
-        let output_fd = if open { output.as_fd() } else { exit.as_fd() };
-        let ready = doorbell::wait(&[exit.as_fd(), call_off.as_fd(), output_fd], deadline)?;
-        if open && ready & 4 != 0 {
-            open = lines.read(&mut output, &mut line);
+        let [one, other] =
+            heard.each_ref().map(|hearing| hearing.pipe.as_ref().map_or(exit.as_fd(), AsFd::as_fd));
+        let ready = doorbell::wait(&[exit.as_fd(), call_off.as_fd(), one, other], deadline)?;
+        for (hearing, bit) in heard.iter_mut().zip([4, 8]) {
+            if ready & bit != 0 {
+                hearing.read(&mut line);
+            }
         }
         if ready & 1 != 0 {
             if leftovers == Leftovers::End {
                 // Before the wait: until then nobody else's group can have this number.
-                signal(&child, Signal::SIGKILL);
+                child.signal(Signal::SIGKILL);
             }
             break child.wait()?;
         }
@@ -131,11 +144,11 @@ fn run_and(
             None if called_off || late => {
                 ended_by = Some(if called_off { Outcome::CalledOff } else { Outcome::TimedOut });
                 call_off.hush();
-                signal(&child, Signal::SIGTERM);
+                child.signal(Signal::SIGTERM);
                 deadline = clock::now() + TERM_GRACE;
             }
             Some(_) if late => {
-                signal(&child, Signal::SIGKILL);
+                child.signal(Signal::SIGKILL);
                 deadline = Instant::MAX;
             }
             _ => {}
@@ -143,11 +156,54 @@ fn run_and(
     };
     if ended_by.is_some() {
         // Its children may have survived it.
-        signal(&child, Signal::SIGKILL);
+        child.signal(Signal::SIGKILL);
     }
-    lines.read(&mut output, &mut line);
-    lines.end(&mut line);
+    // Whom even SIGKILL does not end hangs in the kernel: nobody can do more.
+    leash.map(Leash::pull);
+    for mut hearing in heard {
+        hearing.read(&mut line);
+        hearing.lines.end(&mut |text| line(hearing.stream, text));
+    }
     Ok(ended_by.unwrap_or_else(|| outcome(status)))
+}
+
+/// The reading ends of a command's output, and the ends that it gets.
+fn pipes(leftovers: Leftovers) -> io::Result<([Hearing; 2], [io::PipeWriter; 2])> {
+    let (output, output_writer) = io::pipe()?;
+    nonblocking(output.as_fd())?;
+    // A log keeps the order of both; whoever is asked is understood by his standard output.
+    let (error, error_writer) = match leftovers {
+        Leftovers::LiveOn => (None, output_writer.try_clone()?),
+        Leftovers::End => {
+            let (error, writer) = io::pipe()?;
+            nonblocking(error.as_fd())?;
+            (Some(error), writer)
+        }
+    };
+    let heard = [Hearing::of(Stream::Output, Some(output)), Hearing::of(Stream::Error, error)];
+    Ok((heard, [output_writer, error_writer]))
+}
+
+/// One pipe of a command.
+struct Hearing {
+    stream: Stream,
+    /// `None`: nobody writes to it any more, or it is part of the other one.
+    pipe: Option<io::PipeReader>,
+    lines: Lines,
+}
+
+impl Hearing {
+    fn of(stream: Stream, pipe: Option<io::PipeReader>) -> Self {
+        Hearing { stream, pipe, lines: Lines::default() }
+    }
+
+    fn read(&mut self, line: &mut impl FnMut(Stream, &str)) {
+        let stream = self.stream;
+        let Some(pipe) = &mut self.pipe else { return };
+        if !self.lines.read(pipe, &mut |text: &str| line(stream, text)) {
+            self.pipe = None;
+        }
+    }
 }
 
 /// Output cut into lines, and bounded.
@@ -200,27 +256,6 @@ impl Lines {
     }
 }
 
-/// In the child, before exec: an ordinary process whatever this thread is.
-fn ordinary() -> io::Result<()> {
-    let parameter = libc::sched_param { sched_priority: 0 };
-    // SAFETY: both values live until after the calls, which are async-signal-safe. A parent without
-    // real time makes the first one a change from nothing to nothing.
-    unsafe {
-        libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter);
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
-    Ok(())
-}
-
-fn signal(child: &Child, signal: Signal) {
-    if let Ok(group) = i32::try_from(child.id()) {
-        // ESRCH: nobody of the group is left.
-        let _ = killpg(Pid::from_raw(group), signal);
-    }
-}
-
 fn nonblocking(fd: impl AsFd) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: takes numbers only; the descriptor is open.
@@ -228,11 +263,11 @@ fn nonblocking(fd: impl AsFd) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn outcome(status: ExitStatus) -> Outcome {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Outcome::Done,
-        (Some(code), _) => Outcome::Failed(code),
-        (None, signal) => Outcome::Killed(signal.unwrap_or(0)),
+fn outcome(status: Result<i32, i32>) -> Outcome {
+    match status {
+        Ok(0) => Outcome::Done,
+        Ok(code) => Outcome::Failed(code),
+        Err(signal) => Outcome::Killed(signal),
     }
 }
 

@@ -1,12 +1,13 @@
-//! Connections to an address that is about to go: ended while their other ends can still be told.
+//! TCP connections: those to an address that is about to go, and those of clients that may stop reading.
 //!
-//! Called by the faker. A connection whose address went away hangs until its client gives up, because
-//! neither end can tell the other anything any more.
+//! The first is the faker's: a connection whose address went away hangs until its client gives up, because
+//! neither end can tell the other anything any more. The second is the monitor's.
 
 use super::netlink::{Netlink, Request};
-use nix::sys::socket::SockProtocol;
+use nix::sys::socket::{self, SockProtocol, sockopt};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
+use std::time::Duration;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
@@ -14,6 +15,18 @@ const SOCK_DESTROY: u16 = 21;
 const CONNECTED: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 /// struct inet_diag_sockid: ports, addresses, interface, cookie.
 const IDENTITY: usize = 48;
+
+/// From now on the kernel keeps at most about `buffer` bytes for this client, and ends the connection when
+/// they are not taken for so long: a client that stops reading costs no more.
+///
+/// # Errors
+/// None known.
+pub fn bound_what_waits(stream: &TcpStream, buffer: usize, patience: Duration) -> io::Result<()> {
+    let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    socket::setsockopt(stream, sockopt::SndBuf, &buffer)?;
+    socket::setsockopt(stream, sockopt::TcpUserTimeout, &millis)?;
+    Ok(())
+}
 
 /// Resets every TCP connection of the calling thread's network whose own end is this address: the other
 /// ends learn it at once, and may connect again. How many there were.

@@ -15,6 +15,7 @@ fn check(policy: Vec<PolicyStep>) -> Check {
         fail: 3,
         rise: 2,
         policy,
+        options: crate::config::CheckOptions::default(),
     }
 }
 

@@ -71,6 +71,7 @@ mod tests {
             fail: 3,
             rise: 2,
             policy: vec![PolicyStep::Alert],
+            options: crate::config::CheckOptions::default(),
         }
     }
 

@@ -339,10 +339,10 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
-        log_level: LogLevel::Info,
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(2),
+        log_level: LogLevel::Info,
     }
 }
 

@@ -18,7 +18,7 @@ use super::published::Published;
 use super::services;
 use crate::config::{CheckScope, Config, MAX_CHECKS, step};
 use crate::control::check_words::{CheckEvent, check_fields, check_text, is_warning};
-use crate::control::checks::{Line, Tried};
+use crate::control::checks::{Line, RunOrder, Tried};
 use crate::controller::Input;
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
@@ -26,10 +26,12 @@ use crate::recovery::{Finding, timetables};
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 mod kinds;
+mod on_demand;
 mod pool;
 mod steps;
 mod subject;
@@ -39,6 +41,8 @@ mod watch;
 pub const ORDERS: usize = 2 * MAX_CHECKS + 64;
 /// How often is looked at what others publish: the configuration, what is held here.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same while somebody waits for an answer.
+const ON_DEMAND_LOOK: Duration = Duration::from_millis(20);
 /// A result may come so much later than the check's timeout: the worker's own limit says more than ours.
 const ALLOWANCE: Duration = Duration::from_millis(100);
 /// A run that is late by so much has a worker that hangs.
@@ -55,7 +59,16 @@ pub enum Order {
         finding: Finding,
         /// The process that it looked at.
         process: Option<Process>,
+        /// How long it took.
+        took: Duration,
     },
+    /// A card that a check looks at has got or lost its carrier, or was switched.
+    Card {
+        /// Its name.
+        device: String,
+    },
+    /// Somebody wants to know now.
+    Asked(RunOrder),
     /// A process that was watched has ended.
     Ended {
         /// The check that looks at it.
@@ -108,6 +121,8 @@ struct Work {
     cut_off: bool,
     /// Answers to operators' commands that steps became.
     asked: Vec<steps::Asked>,
+    /// Runs that people asked for.
+    on_demand: Vec<on_demand::OnDemand>,
     rebooting: Option<(JoinHandle<()>, Doorbell)>,
 }
 
@@ -132,6 +147,7 @@ impl Checks {
             told: Default::default(),
             cut_off: false,
             asked: Vec::new(),
+            on_demand: Vec::new(),
             rebooting: None,
             thread: self,
         };
@@ -160,6 +176,7 @@ impl Work {
         let now = clock::now();
         self.look_around(now);
         self.judge_the_late(now);
+        self.look_after_on_demand(now);
         self.begin_what_is_due(now);
         self.hear_answers();
         self.tell_unfit(now);
@@ -169,6 +186,7 @@ impl Work {
     fn next_wake(&self) -> Instant {
         let look = if self.subjects.is_empty() { Duration::from_secs(1) } else { LOOK };
         let times = self.subjects.iter().map(Subject::next_wake);
+        let look = if self.on_demand.is_empty() { look } else { ON_DEMAND_LOOK };
         times.min().unwrap_or(Instant::MAX).min(clock::now() + look)
     }
 
@@ -200,20 +218,16 @@ impl Work {
     fn take(&mut self, order: Order) {
         let now = clock::now();
         match order {
-            Order::Found { number, finding, process } => {
-                let Some(at) = self.subjects.iter().position(|subject| subject.runs(number)) else { return };
-                let subject = &mut self.subjects[at];
-                let settled = subject.run.take().is_none_or(|run| run.settled);
-                if std::mem::take(&mut subject.again) {
+            Order::Found { number, finding, process, took } => {
+                self.found(now, number, finding, process, took)
+            }
+            Order::Card { device } => {
+                for subject in self.subjects.iter_mut().filter(|subject| subject.looks_at_card(&device)) {
+                    subject.told = true;
                     subject.due = now;
                 }
-                if let Some(process) = process.filter(|_| subject.may_run()) {
-                    self.watch.see(&subject.check.name, process);
-                }
-                if !settled {
-                    self.judge(now, at, finding);
-                }
             }
+            Order::Asked(order) => self.asked_to_run(order),
             Order::Ended { check, pid } => {
                 let Some(at) = self.subject_named(&check) else { return };
                 self.subjects[at].ended = Some(pid);
@@ -221,6 +235,31 @@ impl Work {
             }
             Order::Restarted { check, outcome } => self.restarted(now, &check, outcome),
             Order::End => {}
+        }
+    }
+
+    fn found(
+        &mut self,
+        now: Instant,
+        number: u64,
+        finding: Finding,
+        process: Option<Process>,
+        took: Duration,
+    ) {
+        let Some(at) = self.subjects.iter().position(|subject| subject.runs(number)) else {
+            return self.answer_on_demand(number, finding, took);
+        };
+        let subject = &mut self.subjects[at];
+        let settled = subject.run.take().is_none_or(|run| run.settled);
+        if std::mem::take(&mut subject.again) {
+            subject.due = now;
+        }
+        if let Some(process) = process.filter(|_| subject.may_run()) {
+            self.watch.see(&subject.check.name, process);
+        }
+        if !settled {
+            subject.took = Some(took);
+            self.judge(now, at, finding);
         }
     }
 
@@ -302,23 +341,37 @@ impl Work {
     fn job(&mut self, at: usize) -> Job {
         let number = self.next_run;
         self.next_run += 1;
+        let mut job = self.plain_job(number, at);
         let subject = &mut self.subjects[at];
+        job.began = subject.begin(number);
+        job.ended = subject.ended.take();
+        job.told = std::mem::take(&mut subject.told);
+        job.errors_seen = subject.errors_seen.clone();
+        job
+    }
+
+    /// A run that the check's memory knows nothing of.
+    fn plain_job(&self, number: u64, at: usize) -> Job {
+        let subject = &self.subjects[at];
         let service = match subject.check.scope {
             CheckScope::Service(id) => self.config.service(id),
             CheckScope::Node => None,
         };
         let addresses = service.iter().flat_map(|service| &service.addresses);
         let addresses: Vec<String> = addresses.map(|address| address.address.to_string()).collect();
+        let errors = subject.errors_seen.load(Ordering::SeqCst);
         Job {
             number,
-            began: subject.begin(number),
+            began: Arc::default(),
             service: service.map_or_else(|| "node".to_owned(), |service| service.name.clone()),
             addresses: addresses.join(" "),
             device: self
                 .config
                 .node(self.thread.me)
                 .map_or_else(String::new, |me| me.external.device.clone()),
-            ended: subject.ended.take(),
+            ended: None,
+            told: false,
+            errors_seen: Arc::new(AtomicU64::new(errors)),
             check: subject.check.clone(),
         }
     }
@@ -343,6 +396,9 @@ impl Work {
             since: subject.since,
             bad_in_a_row: tally.bad_in_a_row,
             tried: tried.collect(),
+            warning: subject.last_warns,
+            performance: subject.performance.clone(),
+            took: subject.took,
         };
         self.thread.published.checks.write(&subject.check.name, line);
     }

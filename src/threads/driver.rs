@@ -450,9 +450,6 @@ impl Work {
         self.digest = config::digest(&config);
         self.config = config.clone();
         *self.driver.published.config.write() = config.clone();
-        if let Some(node) = config.node(self.driver.me) {
-            self.driver.published.events.name(&node.name);
-        }
         self.handle(Input::Reload(config));
         self.driver.arp_bell.ring();
         let _ = self.driver.faker.offer(faker::Order::Compare);

@@ -389,7 +389,7 @@ impl Work {
                 complete = false;
                 continue;
             }
-            complete &= self.send_frames(|mac| match address {
+            let sent = self.send_frames(|mac| match address {
                 IpAddr::V4(v4) => vec![
                     ArpFrame::announcement_request(mac, *v4).to_bytes().to_vec(),
                     ArpFrame::announcement_reply(mac, *v4).to_bytes().to_vec(),
@@ -399,6 +399,10 @@ impl Work {
                     vec![frame::icmpv6_multicast(mac, *v6, wire::ALL_NODES, &message)]
                 }
             });
+            if sent {
+                self.faker.published.counters.announced.fetch_add(1, Ordering::Relaxed);
+            }
+            complete &= sent;
         }
         complete
     }

@@ -44,7 +44,7 @@ mod talk;
 
 pub mod door;
 pub use events::Happened;
-pub use front::Front;
+pub use front::{Front, Picture};
 
 /// Orders that may wait: every node that may push has one, and every connection of the control socket.
 pub const ORDERS: usize = 64;
@@ -139,6 +139,8 @@ pub struct Parts {
     pub daemon: Box<Daemon>,
     /// Can the daemon follow that configuration as it runs?
     pub follows: Box<Follows>,
+    /// The controller's picture, when it is asked for.
+    pub picture: Picture,
 }
 
 impl Keeper {
@@ -147,10 +149,10 @@ impl Keeper {
     /// # Errors
     /// No such directory, no permission, a full disk.
     pub fn begin(parts: Parts, orders: Sender<Order>, mailbox: Mailbox<Order>) -> io::Result<(Self, Front)> {
-        let Parts { me, file, state_dir, published, daemon, follows } = parts;
+        let Parts { me, file, state_dir, published, daemon, follows, picture } = parts;
         let history = History::open(&state_dir)?;
         let shelf = Arc::<Mutex<Arc<Shelf>>>::default();
-        let front = Front::new(me, file.clone(), published.clone(), orders, shelf.clone());
+        let front = Front::new(me, file.clone(), published.clone(), orders, shelf.clone(), picture);
         let mut keeper = Keeper {
             me,
             file,
@@ -352,16 +354,15 @@ impl Keeper {
         let in_force = crate::config::digest(&self.published.config()) == version.digest;
         let told = |error: io::Error| error.to_string();
         self.history.keep(version, kept).map_err(told)?;
-        if !same {
-            file.place().map_err(told)?;
-        }
-        if !same || !in_force {
-            if let Err(error) = (self.daemon)(Wish::Reload) {
-                // It goes on with the old one; so must its next life.
-                replace(&self.file, before.as_bytes(), FILE_MODE).map_err(told)?;
-                self.note_file();
-                return Err(error);
-            }
+        let placed = if same { Ok(()) } else { file.place().map_err(told) };
+        let reloaded =
+            placed.and_then(|()| if same && in_force { Ok(()) } else { (self.daemon)(Wish::Reload) });
+        if let Err(error) = reloaded {
+            // It goes on with the old one; so must its next life, and nobody may think that it has the new one.
+            self.history.forget(mark);
+            replace(&self.file, before.as_bytes(), FILE_MODE).map_err(told)?;
+            self.note_file();
+            return Err(error);
         }
         if let Err(error) = self.history.stands(mark) {
             log::error!("the configuration's history: {error}");

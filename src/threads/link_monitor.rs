@@ -1,11 +1,13 @@
 //! Thread `link monitor`: carrier and switch of this node's two cards, and addresses that others took away.
 //!
-//! Owns a netlink socket. Tells the driver of the links, and wakes the faker to compare when an address
+//! Owns a netlink socket. Tells the driver of the links and the thread `checks` of cards that it looks at, and wakes the faker to compare when an address
 //! has gone from the external card. Ends when its bell rings.
 
+use super::checks;
 use super::driver::Told;
 use super::faker::Order;
 use super::mailbox::Sender;
+use crate::config::CheckKind;
 use crate::controller::Input;
 use crate::os::alias::index_of;
 use crate::os::clock;
@@ -34,16 +36,25 @@ pub struct LinkWatch {
     pub driver: Sender<Told>,
     /// Who is told of lost addresses.
     pub faker: Sender<Order>,
+    /// Who is told of cards that checks look at.
+    pub checks: Sender<checks::Order>,
     /// Is the daemon ending?
     pub published: Arc<Published>,
     /// The end.
     pub bell: Doorbell,
 }
 
+/// What was passed on last.
+#[derive(Default)]
+struct Known {
+    roles: BTreeMap<LinkRole, bool>,
+    cards: BTreeMap<String, bool>,
+}
+
 impl LinkWatch {
     /// Watches until the bell rings.
     pub fn run(mut self) {
-        let mut known: BTreeMap<LinkRole, bool> = BTreeMap::new();
+        let mut known = Known::default();
         while !self.published.is_stopping() {
             match self.monitor.wait(&self.bell, Instant::MAX) {
                 Ok(changes) => self.pass_on(&changes, &mut known),
@@ -58,13 +69,14 @@ impl LinkWatch {
         }
     }
 
-    fn pass_on(&self, changes: &[LinkChange], known: &mut BTreeMap<LinkRole, bool>) {
+    fn pass_on(&self, changes: &[LinkChange], known: &mut Known) {
         let mut compare = false;
         for change in changes {
             match change {
                 LinkChange::Card { device, up } => {
+                    self.tell_checks(device, *up, known);
                     for (role, _) in self.roles.iter().filter(|(_, name)| name == device) {
-                        if known.insert(*role, *up) != Some(*up) {
+                        if known.roles.insert(*role, *up) != Some(*up) {
                             self.driver.send(Told::Happened(Box::new(Input::Link { role: *role, up: *up })));
                             // IPv6 addresses go with the link and do not come back by themselves.
                             compare |= *up && *role == LinkRole::External;
@@ -79,6 +91,18 @@ impl LinkWatch {
             // Full: the faker is busy and compares at its next tick.
             let _ = self.faker.offer(Order::Compare);
             clock::sleep_until(clock::now() + COMPARE_INTERVAL);
+        }
+    }
+
+    /// A carrier that comes or goes is looked at at once, not at the next run.
+    fn tell_checks(&self, device: &str, up: bool, known: &mut Known) {
+        let config = self.published.config();
+        let looked_at =
+            config.checks.iter().any(|check| check.kind == CheckKind::Link && check.target == device);
+        // Cards of containers come and go by the thousand: only what is looked at is remembered.
+        if looked_at && known.cards.insert(device.to_owned(), up) != Some(up) {
+            // Full: the check's next run sees it.
+            let _ = self.checks.offer(checks::Order::Card { device: device.to_owned() });
         }
     }
 

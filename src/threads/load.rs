@@ -204,8 +204,10 @@ impl Script {
 
 fn measure(command: &str, call_off: &Doorbell) -> Result<f64, String> {
     let mut first = None;
-    let outcome = process::ask(command, &[], SCRIPT_LIMIT, call_off, |line| {
-        first.get_or_insert_with(|| line.to_owned());
+    let outcome = process::ask(command, &[], SCRIPT_LIMIT, call_off, |stream, line| {
+        if stream == process::Stream::Output {
+            first.get_or_insert_with(|| line.to_owned());
+        }
     });
     match outcome {
         Ok(Outcome::Done) => number(first.as_deref().unwrap_or_default()),

@@ -7,6 +7,7 @@ use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
+use crate::control::status::Traffic;
 use crate::control::vitals::{Trip, Vitals};
 use crate::controller::View;
 use crate::os::clock;
@@ -38,16 +39,16 @@ pub struct Published {
     pub busy: Mutex<Arc<[ServiceId]>>,
     /// Services of this node that are on their way to another one; written by the driver, every second.
     pub moving: Mutex<Arc<[ServiceId]>>,
-    /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
-    pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
-    /// What becomes of HELLO; written by the driver, read by the control threads.
-    pub trips: Mutex<Trips>,
     /// The controller's picture of every second; written by the driver, read by the configuration keeper.
     pub view: Mutex<Option<Arc<View>>>,
     /// What STATUS says of the configuration's version and the keys; written by the configuration keeper.
     pub told: Mutex<Told>,
     /// The cluster's keys in force; written on reload, read by sender, receivers and keeper.
     pub keys: RwLock<Arc<Keyring>>,
+    /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
+    pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
+    /// What becomes of HELLO; written by the driver, read by the control threads.
+    pub trips: Mutex<Trips>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
@@ -90,6 +91,19 @@ impl Published {
         self.config.read().clone()
     }
 
+    /// The keys in force.
+    pub fn keys(&self) -> Arc<Keyring> {
+        self.keys.read().clone()
+    }
+
+    /// These keys from now on.
+    pub fn set_keys(&self, keys: Keyring) {
+        let (key, next_key) = keys.fingerprints();
+        *self.keys.write() = Arc::new(keys);
+        let mut told = self.told.lock();
+        (told.key, told.next_key) = (key, next_key);
+    }
+
     /// What the daemon measures about itself.
     pub fn vitals(&self, config_file: &Path, state_dir: &Path) -> Vitals {
         let config = self.config();
@@ -116,19 +130,6 @@ impl Published {
             thrown_away: self.counters.text(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
-    }
-
-    /// The keys in force.
-    pub fn keys(&self) -> Arc<Keyring> {
-        self.keys.read().clone()
-    }
-
-    /// These keys from now on.
-    pub fn set_keys(&self, keys: Keyring) {
-        let (key, next_key) = keys.fingerprints();
-        *self.keys.write() = Arc::new(keys);
-        let mut told = self.told.lock();
-        (told.key, told.next_key) = (key, next_key);
     }
 
     /// Is the daemon ending?
@@ -254,6 +255,8 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// Sends that failed for a local reason.
     pub failed: AtomicU64,
+    /// Announcements of an address that went out.
+    pub announced: AtomicU64,
 }
 
 impl Counters {
@@ -270,6 +273,19 @@ impl Counters {
     /// Rejected for whatever reason.
     pub fn rejected(&self) -> u64 {
         self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All of them, for `diehard status --json`.
+    pub fn traffic(&self) -> Traffic {
+        let rejected =
+            Reject::ALL.iter().map(|&reject| (reject.name().to_owned(), self.rejected_for(reject)));
+        Traffic {
+            rejected: rejected.collect(),
+            announcements: self.announced.load(Ordering::Relaxed),
+            unheard: self.unheard.load(Ordering::Relaxed),
+            unsent: self.unsent.load(Ordering::Relaxed),
+            send_failures: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Those that are not zero, for the log: `seal 12, replayed 1, unsent 3`.

@@ -1,8 +1,8 @@
 //! The laboratory: real daemons, real web servers and real clients in network namespaces of one machine.
 //!
 //! `lab demo` shows a cluster at work, `lab bench` measures it, `lab namespaces` tests it, `lab chaos` and
-//! `lab calm` try to break it. Needs root; the scripts `test-scripts/demo`, `bench`, `namespaces`, `chaos`
-//! and `calm` install what it needs and build it.
+//! `lab calm` try to break it, `lab crowd` gives it a thousand checks. Needs root; the scripts `test-scripts/demo`, `bench`, `namespaces`, `chaos`,
+//! `calm` and `crowd` install what it needs and build it.
 // It measures time and waits for the world: that is what these are for.
 #![allow(clippy::disallowed_methods)]
 
@@ -14,6 +14,7 @@ mod chaos;
 mod checks;
 mod client;
 mod cost;
+mod crowd;
 mod decision;
 mod demo;
 mod faults;
@@ -57,6 +58,8 @@ enum Command {
     Chaos(chaos::Options),
     /// A busy machine and lossy wires: nobody may be taken for dead.
     Calm(calm::Options),
+    /// A thousand checks on one server: how punctual its heartbeat stays, and what they cost.
+    Crowd(crowd::Options),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Namespaces(options) => suite::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Calm(options) => calm::run(&options),
+        Command::Crowd(options) => crowd::run(&options),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

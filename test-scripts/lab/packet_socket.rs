@@ -13,6 +13,8 @@ pub const EVERYTHING: u16 = 0x0003;
 /// Ethernet protocol numbers.
 pub const IPV4: u16 = 0x0800;
 
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
+
 /// A packet socket; reading never blocks.
 pub struct PacketSocket(File);
 
@@ -32,6 +34,17 @@ impl PacketSocket {
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
         let length = (&self.0).read(buffer).ok()?;
         Some(&buffer[..length])
+    }
+
+    /// When the kernel saw the frame that was received last, by the wall clock.
+    pub fn stamp(&self) -> std::io::Result<std::time::Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: SIOCGSTAMPNS writes one timespec, which outlives the call.
+        if unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCGSTAMPNS, &raw mut time) } != 0 {
+            return Err(Error::last_os_error());
+        }
+        let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Ok(std::time::Duration::new(seconds.map_err(Error::other)?, nanos.map_err(Error::other)?))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `hands` others' hands and own faults, `partitions` cuts and heals,
-//! `configured` one configuration for all, `checked` servers that fail on living machines,
+//! `configured` one configuration for all, `checked` and `faulty` servers that fail on living machines,
 //! `operators` what an operator sees,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
@@ -11,11 +11,13 @@ mod algorithms;
 mod checked;
 mod configured;
 mod edges;
+mod faulty;
 mod guardian;
 mod hands;
 mod instrument;
 mod operators;
 mod partitions;
+mod placed;
 mod remains;
 
 use crate::interrupt;
@@ -90,6 +92,16 @@ pub fn run(options: &Options) -> Outcome<bool> {
     for (scripts, tests) in [(Scripts::Serving, checked::STARTED), (Scripts::None, checked::RUNNING)] {
         let mut plan = plan(options, 4, scripts);
         plan.extra += &checked::configuration(scripts == Scripts::Serving);
+        tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
+    }
+    let mut sick = plan(options, 4, Scripts::None);
+    sick.extra += &faulty::configuration();
+    tally.group(&sick, "4", &faulty::TESTS.iter().collect::<Vec<_>>())?;
+    for (more, tests) in
+        [(placed::configuration(), placed::MEASURED), ("damping = 5min\n".to_owned(), placed::DAMPED)]
+    {
+        let mut plan = plan(options, 4, Scripts::None);
+        plan.extra += &more;
         tally.group(&plan, "4", &tests.iter().collect::<Vec<_>>())?;
     }
     tally.group(&plan(options, 4, Scripts::None), "4", &operators::TESTS.iter().collect::<Vec<_>>())?;

@@ -133,6 +133,11 @@ impl World {
         format!("{}client", self.prefix)
     }
 
+    /// The namespace of the external LAN's gateway.
+    pub fn gateway(&self) -> String {
+        format!("{}gateway", self.prefix)
+    }
+
     /// The namespace of both switches.
     pub fn switch(&self) -> String {
         format!("{}switch", self.prefix)

@@ -33,7 +33,18 @@ fn every_key_has_its_paragraph_and_no_other_has_one() {
 
 #[test]
 fn every_default_is_the_parsers_own() {
-    let check = "[check c]\nservice = www\ntype = tcp\ntarget = 203.0.113.21:80\n";
+    for (kind, target) in [
+        ("tcp", "203.0.113.21:80"),
+        ("http", "http://203.0.113.21/"),
+        ("link", "eth0"),
+        ("script", "true"),
+        ("dns", "a.example"),
+    ] {
+        defaults_of(&format!("[check c]\nservice = www\ntype = {kind}\ntarget = {target}\n"));
+    }
+}
+
+fn defaults_of(check: &str) {
     let smallest = with("", check);
     let printed = print(&parsed(&smallest).config);
     let given = |kind: Kind, key: &str| {

@@ -70,7 +70,7 @@ prop_compose! {
         Cluster {
             name, key_file, port, hello_interval, hello_misses, probe_interval, quorum, arbiter, failback,
             failback_delay, startup_wait, script_timeout, stop_timeout, forget, valid_lft, arp_refresh,
-            on_conflict, force_interval, allow_reboot: true, log_level: LogLevel::Warn, load, load_script, damping,
+            on_conflict, force_interval, allow_reboot: true, load, load_script, damping, log_level: LogLevel::Warn,
         }
     }
 }
@@ -139,6 +139,10 @@ fn target() -> impl Strategy<Value = (CheckKind, String)> {
         (1..=100).prop_map(|percent| (CheckKind::Disk, format!("/srv {percent}%"))),
         (1..=100).prop_map(|percent| (CheckKind::Memory, format!("{percent}%"))),
         share().prop_map(|load| (CheckKind::Load, load.to_string())),
+        (1..=100).prop_map(|percent| (CheckKind::Fd, format!("my server {percent}%"))),
+        (1..=3_600_000).prop_map(|millis| (CheckKind::Clock, format!("{millis}ms"))),
+        "[a-z]{1,9}(\\.[a-z0-9-]{1,9}){0,3}( A| AAAA| SOA)?( @192\\.0\\.2\\.1(:53)?)?"
+            .prop_map(|text| (CheckKind::Dns, text)),
     ]
 }
 
@@ -151,6 +155,53 @@ fn steps() -> impl Strategy<Value = Vec<PolicyStep>> {
     })
 }
 
+/// Options that this type of check may have, from the seed.
+fn options(kind: CheckKind, seed: u64) -> CheckOptions {
+    let bit = |at: u32| seed >> at & 1 == 1;
+    let some = |at: u32, text: &str| bit(at).then(|| format!("{text}{}", seed % 7));
+    let mut options = CheckOptions {
+        start_grace: bit(0).then_some(Duration::from_millis(seed % 3_600_000 + 1)),
+        ..CheckOptions::default()
+    };
+    match kind {
+        CheckKind::Http => {
+            options.expect = some(1, "all is well ");
+            options.expect_regex = some(2, "^[a-z]*;");
+            options.host = some(3, "www.example.net:808");
+            options.verify = bit(4);
+            options.ca_file = some(5, "/etc/own ca.pem").map(Into::into);
+            options.redirect = if bit(6) && !bit(3) { Redirect::Follow } else { Redirect::Answer };
+            options.status = if bit(7) { vec![(200, 204), (301, 301)] } else { vec![(200, 399)] };
+            options.certificate_days = u32::try_from(seed % 7_301).expect("small");
+            options.certificate_warning = u32::try_from(seed % 31).expect("small");
+        }
+        CheckKind::Tcp => {
+            options.send = bit(1).then(|| " QUIT;\\ \t#x \r\n".to_owned());
+            options.expect = some(2, "220");
+            options.expect_regex = some(3, "^2..");
+        }
+        CheckKind::Dns => options.expect = bit(1).then(|| "2001:db8::1".to_owned()),
+        CheckKind::Link => {
+            options.speed = bit(1).then_some(1_000);
+            options.errors = bit(2).then_some(0);
+        }
+        CheckKind::Script if bit(1) => {
+            options.speaks = Speaks::Mon;
+            options.hosts =
+                if bit(2) { vec!["web1".to_owned(), "2001:db8::1".to_owned()] } else { Vec::new() };
+        }
+        CheckKind::Script
+        | CheckKind::Process
+        | CheckKind::Gateway
+        | CheckKind::Disk
+        | CheckKind::Memory
+        | CheckKind::Load
+        | CheckKind::Fd
+        | CheckKind::Clock => {}
+    }
+    options
+}
+
 prop_compose! {
     fn check(index: usize)(
         target in target(),
@@ -159,6 +210,7 @@ prop_compose! {
         fail in 1_u32..=100,
         rise in 1_u32..=100,
         policy in steps(),
+        seed: u64,
         of: Option<Index>,
     ) -> (Option<Index>, Check) {
         let micros = u64::try_from(interval.as_micros()).expect("an hour fits");
@@ -166,7 +218,7 @@ prop_compose! {
         let (kind, target) = target;
         (of, Check {
             name: format!("c{index}"), scope: CheckScope::Node, kind, target, interval, timeout, fail, rise,
-            policy,
+            policy, options: options(kind, seed),
         })
     }
 }

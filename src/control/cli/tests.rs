@@ -370,3 +370,35 @@ fn wrong_usage_is_exit_code_2() {
     let alone = ["diehard", "move", "www1", "web1", "--timeout", "3"];
     assert!(Arguments::try_parse_from(alone).is_err(), "a time limit without a wait");
 }
+
+#[test]
+fn a_check_is_run_and_its_words_and_exit_code_say_how_it_is() {
+    use crate::recovery::Finding;
+    let rehearsal = Rehearsal::new();
+    let answers = [
+        Ok((Finding::well("HTTP status 200 OK"), Duration::from_micros(2_140))),
+        Ok((Finding::warns("85% full").measured(Some("used=85%".to_owned())), Duration::from_millis(3))),
+        Ok((Finding::bad("no answer within 500 ms"), Duration::from_millis(500))),
+        Err("8 checks that were asked for run already: try again".to_owned()),
+        Ok((Finding::bad("connection refused"), Duration::from_millis(1))),
+    ];
+    let answers = parking_lot::Mutex::new(answers.into_iter());
+    rehearsal.serve_checks(move |order| {
+        assert_eq!(order.check, "www1-http");
+        order.answer.send(answers.lock().next().expect("so many questions")).is_ok()
+    });
+    let run = |words: &[&str]| run_with(&rehearsal.socket(), words);
+    let words = ["check", "run", "www1-http"];
+    assert_eq!(done(run(&words)), "check www1-http of www1 is well after 2.1 ms: HTTP status 200 OK\n");
+    assert_eq!(done(run(&words)), "check www1-http of www1 warns after 3.0 ms: 85% full\nused=85%\n");
+    let bad = "check www1-http of www1 FAILS after 500.0 ms: no answer within 500 ms";
+    assert_eq!(run(&words), failure(FAILED, bad));
+    assert_eq!(run(&words), failure(FAILED, "8 checks that were asked for run already: try again"));
+    let (code, json, _) = run(&["--json", "check", "run", "www1-http"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["well"], &json["counted"]), (FAILED, &false.into(), &false.into()));
+    assert_eq!((&json["message"], &json["type"]), (&"connection refused".into(), &"http".into()));
+    let (code, _, why) = run(&["check", "run", "www1-htp"]);
+    assert_eq!(code, FAILED);
+    assert!(why.contains("did you mean www1-http?"), "{why}");
+}

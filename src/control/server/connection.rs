@@ -1,7 +1,7 @@
 //! One connection of the control socket: thread `control-N`, until the client ends it, falls silent, stops
 //! reading, or the server stops. Answers come from the driver, through `Desk::ask`.
 
-use super::{Request, Shared};
+use super::{Request, Shared, check_run};
 use crate::config::Config;
 use crate::control::protocol::{self, Answer, Question, REQUEST_BYTES_MAX};
 use crate::control::{status, why};
@@ -17,6 +17,7 @@ use std::time::Duration;
 /// One connection, until the client ends it, falls silent or does not read.
 pub(super) fn converse(stream: &UnixStream, shared: &Shared) {
     let mut lines = Lines { stream, pending: Vec::new() };
+    let mut observes = false;
     loop {
         let question = match lines.next() {
             Line::Complete(line) => protocol::read_question(&line),
@@ -32,7 +33,13 @@ pub(super) fn converse(stream: &UnixStream, shared: &Shared) {
                 follow(stream, shared, since.unwrap_or(0), limit.unwrap_or(usize::MAX));
                 return;
             }
-            Ok(question) => write(stream, &answer(shared, question)),
+            Ok(question) if observes && !question.only_looks() => {
+                write(stream, &Err("this connection may only look".into()))
+            }
+            Ok(question) => {
+                observes |= question == Question::Observe;
+                write(stream, &answer(shared, question))
+            }
             Err(misunderstood) => write(stream, &Err(misunderstood.0)),
         };
         if written.is_err() {
@@ -122,7 +129,8 @@ fn answer(shared: &Shared, question: Question) -> Answer {
     let command = match question {
         Question::Status => {
             let view = view(shared)?;
-            let status = status::status(&view, &config, &shared.desk.checks.read());
+            let mut status = status::status(&view, &config, &shared.desk.checks.read());
+            status.traffic = (shared.desk.traffic)();
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
         Question::Vitals => {
@@ -134,6 +142,8 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));
             return Ok(serde_json::to_value(batch).expect("a batch has string keys only"));
         }
+        Question::Observe => return Ok(serde_json::json!({})),
+        Question::Check { check } => return check_run::run(shared, &config, &check),
         Question::Move { service, node } => Command::Move {
             service: service_id(shared, &config, &service)?,
             to: node_id(shared, &config, &node)?,

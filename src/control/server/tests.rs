@@ -46,6 +46,7 @@ fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
         events: Arc::default(),
         checks: Arc::default(),
         keeper,
+        traffic: Box::new(Traffic::default),
         vitals: Box::new(Default::default),
     }
 }
@@ -89,6 +90,21 @@ fn commands_reach_the_driver_with_identities() {
         Command::Thaw,
     ];
     assert_eq!(*rehearsal.commands.lock(), expected);
+}
+
+#[test]
+fn who_said_that_it_only_looks_commands_nothing_any_more() {
+    let rehearsal = Rehearsal::new();
+    let mut client = connect(&rehearsal);
+    assert_eq!(ask(&mut client, &Question::Observe), Ok(serde_json::json!({})));
+    let to = |node: &str| Question::Standby { node: node.to_owned() };
+    for question in [Question::Freeze, Question::Thaw, to("web1"), Question::Failback { service: None }] {
+        assert_eq!(ask(&mut client, &question), Err("this connection may only look".to_owned()));
+    }
+    assert_eq!(ask(&mut client, &Question::Status).unwrap()["traffic"]["rejected"]["seal"], 3);
+    assert!(rehearsal.commands.lock().is_empty());
+    let mut another = connect(&rehearsal);
+    assert!(ask(&mut another, &Question::Freeze).is_ok());
 }
 
 #[test]

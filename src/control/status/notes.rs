@@ -2,9 +2,11 @@
 
 use super::{Names, hardware_address};
 use crate::config::Failback;
+use crate::control::table::duration_text;
 use crate::controller::{NodeState, NodeView, ServiceState, ServiceView};
-use crate::vocabulary::{LinkRole, NodeId};
+use crate::vocabulary::{LinkRole, NodeId, ServiceId};
 use crate::wire::Phase;
+use std::time::Duration;
 
 /// Why a service is not as it should be; `None`: it is at home, or has none.
 pub(super) fn note(service: &ServiceView, names: &Names) -> Option<String> {
@@ -46,14 +48,37 @@ fn away(service: &ServiceView, names: &Names) -> Option<String> {
         NodeState::Leaving => format!("{name} is leaving"),
         NodeState::Up if external_down(node) => format!("{name} has no working external link"),
         NodeState::Up if names.view.frozen => "the cluster is frozen".into(),
-        NodeState::Up => match names.config.cluster.failback {
-            Failback::Manual => "failback is manual".into(),
-            Failback::Auto => {
-                format!("{name} is up: it was moved by hand, or waits until {name} is stable and able")
-            }
-        },
+        NodeState::Up => {
+            against(home, service.id, names).unwrap_or_else(|| match names.config.cluster.failback {
+                Failback::Manual => "failback is manual".into(),
+                Failback::Auto => {
+                    format!("{name} is up: it was moved by hand, or waits until {name} is stable and able")
+                }
+            })
+        }
     };
     Some(format!("away from home: {reason}"))
+}
+
+/// What the controller holds against its home.
+fn against(home: NodeId, service: ServiceId, names: &Names) -> Option<String> {
+    let ground = names.view.ground.as_ref()?;
+    let node = ground.nodes.get(&home).copied().unwrap_or_default();
+    let place = ground.places.get(&(home, service)).copied().unwrap_or_default();
+    let name = names.node(home);
+    let left = |left: Duration| duration_text(left.as_millis() as f64);
+    if let Some(failed) = place.failed {
+        return Some(format!("it could not be started on {name}, which is forgotten in {}", left(failed)));
+    }
+    if node.cut_off {
+        return Some(format!("the gateway does not answer {name}"));
+    }
+    if place.unfit {
+        return Some(format!("its check fails on {name}"));
+    }
+    node.reuse
+        .max(place.reuse)
+        .map(|reuse| format!("{name} comes and goes, and is used again in {}", left(reuse)))
 }
 
 fn external_down(node: Option<&NodeView>) -> bool {

@@ -1,5 +1,6 @@
 //! A hand-made cluster for the tests of this module's siblings.
 
+use super::Traffic;
 use crate::config::*;
 use crate::control::checks::Line;
 use crate::controller::*;
@@ -41,6 +42,7 @@ pub fn config() -> Config {
             fail: 3,
             rise: 2,
             policy: vec![PolicyStep::Alert],
+            options: crate::config::CheckOptions::default(),
         }],
     }
 }
@@ -54,6 +56,9 @@ pub fn lines() -> BTreeMap<String, Line> {
         since,
         bad_in_a_row: 0,
         tried: Vec::new(),
+        warning: false,
+        performance: None,
+        took: Some(Duration::from_micros(1500)),
     };
     BTreeMap::from([("www1-http".to_owned(), line)])
 }
@@ -79,10 +84,10 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
-        log_level: LogLevel::Info,
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
     }
 }
 
@@ -205,6 +210,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             version: ConfigVersion { number: 7, digest: 0x1234 },
             ..Status::default()
         }),
+        round_trip: None,
         heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
     }
 }
@@ -222,4 +228,10 @@ fn service_view(number: u8, holder: Option<NodeId>, here: bool) -> ServiceView {
         here,
         stranger: None,
     }
+}
+
+/// What a node might have counted.
+pub fn traffic() -> Traffic {
+    let rejected = [("seal".to_owned(), 3), ("replayed".to_owned(), 0)].into();
+    Traffic { rejected, announcements: 4, unheard: 0, unsent: 1, send_failures: 2 }
 }

@@ -1,6 +1,7 @@
 use super::samples::*;
 use super::*;
 use crate::config::Failback;
+use crate::controller::{Ground, PlaceGround};
 use crate::wire::Phase;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,17 +24,17 @@ fn the_whole_object_is_as_promised() {
             {
                 "name": "web1", "state": "up", "incarnation": 4, "priority": 40, "left": "web3", "right": "web3",
                 "load": 1.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
-                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "lateness_ms": 0.041, "rejected": 0, "checks": []
+                "address": "192.168.10.1", "heard_ms": null, "heard_on": [], "round_trip_ms": null, "lateness_ms": 0.041, "rejected": 0, "checks": []
             },
             {
                 "name": "web2", "state": "down", "incarnation": null, "priority": 30, "left": null, "right": null,
                 "load": 0.0, "damped_ms": null, "capacity": 1.0, "links": silent, "config_digest": null, "config_version": null,
-                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "lateness_ms": null, "rejected": null, "checks": []
+                "address": "192.168.10.2", "heard_ms": null, "heard_on": [], "round_trip_ms": null, "lateness_ms": null, "rejected": null, "checks": []
             },
             {
                 "name": "web3", "state": "up", "incarnation": 4, "priority": 20, "left": "web1", "right": "web1",
                 "load": 2.0, "damped_ms": null, "capacity": 1.0, "links": links(), "config_digest": "0000000000001234", "config_version": 7,
-                "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"],
+                "address": "192.168.10.3", "heard_ms": 37.0, "heard_on": ["internal", "external"], "round_trip_ms": null,
                 "lateness_ms": 0.041, "rejected": 0, "checks": []
             }
         ],
@@ -42,7 +43,8 @@ fn the_whole_object_is_as_promised() {
                 "name": "www1", "home": "web1", "holder": "web1", "state": "held", "addresses": ["203.0.113.21/24"],
                 "checks": [{
                     "name": "www1-http", "type": "http", "target": "http://203.0.113.21/health", "state": "ok",
-                    "message": "HTTP status 200 OK", "since": "2027-01-15T08:00:00.000Z"
+                    "message": "HTTP status 200 OK", "since": "2027-01-15T08:00:00.000Z",
+                    "warning": false, "performance": null, "took_ms": 1.5
                 }],
                 "to": null, "weight": 1.0, "here": true, "stranger": null, "note": null
             },
@@ -58,7 +60,8 @@ fn the_whole_object_is_as_promised() {
         ],
         "incarnation": 4, "lineage": "0000000000000abc", "lease_ms": 112.345, "hello_interval_ms": 100.0,
         "probe_interval_ms": 12.5, "lateness_ms": 0.041, "forecast": [], "config_drift": [],
-        "key_change_waits_for": null
+        "key_change_waits_for": null,
+        "traffic": {"rejected": {}, "announcements": 0, "unheard": 0, "unsent": 0, "send_failures": 0}
     });
     let made = status(&view(), &config(), &lines());
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
@@ -242,4 +245,30 @@ fn a_change_of_keys_names_whom_it_waits_for() {
     assert_eq!(waits([Some((1, 2)), Some((1, 2)), Some((2, 0))]), names(&[]));
     assert_eq!(waits([Some((1, 0)), Some((1, 0)), Some((1, 2))]), names(&["web1"]));
     assert_eq!(waits([Some((2, 0)), Some((1, 2)), Some((2, 0))]), names(&["web2"]));
+}
+
+#[test]
+fn a_home_that_the_controller_thinks_little_of_is_why_it_is_away() {
+    let note = |change: &dyn Fn(&mut Ground)| {
+        let mut view = view_with_ground();
+        let ground = view.ground.as_mut().unwrap();
+        ground.places.clear();
+        let slot = ground.state.table.iter_mut().find(|slot| slot.service == www(3)).unwrap();
+        slot.holder = Some(WEB1);
+        change(ground);
+        view.services[2].holder = Some(WEB1);
+        let made = status(&view, &config(), &lines());
+        made.services[2].note.clone().unwrap_or_default()
+    };
+    let place = |ground: &mut Ground, place| {
+        ground.places.insert((WEB3, www(3)), place);
+    };
+    assert_eq!(note(&|_| {}), "away from home: web3 comes and goes, and is used again in 504 s");
+    let unfit = PlaceGround { unfit: true, ..PlaceGround::default() };
+    assert_eq!(note(&|ground| place(ground, unfit)), "away from home: its check fails on web3");
+    let failed = PlaceGround { failed: Some(Duration::from_secs(60)), ..unfit };
+    let expected = "away from home: it could not be started on web3, which is forgotten in 60 s";
+    assert_eq!(note(&|ground| place(ground, failed)), expected);
+    let cut_off = |ground: &mut Ground| ground.nodes.get_mut(&WEB3).unwrap().cut_off = true;
+    assert_eq!(note(&cut_off), "away from home: the gateway does not answer web3");
 }

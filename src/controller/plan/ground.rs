@@ -133,13 +133,18 @@ impl Controller {
         state: &State,
     ) {
         let half_life = self.config.cluster.damping;
+        let said_so = |member: &Member| {
+            let peer = self.peers.get(&member.id).filter(|peer| peer.in_order);
+            member.leaving || peer.is_some_and(|peer| peer.left >= Some(member.incarnation))
+        };
+        let gone = before.iter().flat_map(|state| &state.members).filter(|old| {
+            state.member(old.id).is_none_or(|member| member.incarnation != old.incarnation) && !said_so(old)
+        });
+        let gone: Vec<NodeId> = gone.map(|member| member.id).collect();
         let Some(office) = &mut self.office else { return };
         office.notes.damping.tidy(now, half_life);
-        for old in before.iter().flat_map(|state| &state.members) {
-            let lives = state.member(old.id).is_some_and(|member| member.incarnation == old.incarnation);
-            if !lives && !old.leaving {
-                office.notes.damping.charge(now, (old.id, None), half_life);
-            }
+        for node in gone {
+            office.notes.damping.charge(now, (node, None), half_life);
         }
     }
 

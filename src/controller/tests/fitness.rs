@@ -32,6 +32,7 @@ fn looked_at_everywhere(nodes: usize) -> Config {
         fail: 3,
         rise: 2,
         policy: vec![PolicyStep::Move],
+        options: crate::config::CheckOptions::default(),
     });
     config
 }

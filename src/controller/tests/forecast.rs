@@ -263,3 +263,19 @@ fn the_damped_take_over_from_the_dead_at_once_where_nobody_else_is_left_and_an_o
     bench.command(0, Command::Failback { service: Some(service(2)) }).expect("accepted");
     bench.wait("an operator's word is enough", 5000, |bench| bench.holders(service(2)) == [2]);
 }
+
+#[test]
+fn who_leaves_in_order_is_charged_nothing_however_often() {
+    let mut bench = Bench::formed(3);
+    for _ in 0..4 {
+        bench.input(2, Input::Stop);
+        bench.wait("it has left", 10_000, |bench| bench.machines[2].left.is_some());
+        bench.kill(2);
+        bench.wait("it is no member", 3000, |bench| !bench.members(0).contains(&node(2)));
+        bench.start(2);
+        bench.wait("it is a member again", 5000, |bench| bench.members(2).contains(&node(2)));
+    }
+    let ground = bench.controller(0).view(bench.now).ground.expect("a member");
+    assert_eq!(ground.nodes[&node(2)].penalty, 0);
+    bench.wait("at home", 12_000, |bench| bench.holders(service(2)) == [2]);
+}

@@ -64,10 +64,10 @@ fn cluster() -> Cluster {
         on_conflict: OnConflict::Wait,
         force_interval: false,
         allow_reboot: false,
-        log_level: LogLevel::Info,
         load: LoadSource::Services,
         load_script: None,
         damping: Duration::from_secs(300),
+        log_level: LogLevel::Info,
     }
 }
 

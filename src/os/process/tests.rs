@@ -1,4 +1,6 @@
 use super::*;
+use nix::unistd::Pid;
+use std::process::Command;
 
 fn run_in(command: &str, limit: Duration) -> (Outcome, Vec<String>) {
     let bell = Doorbell::new().expect("eventfd");
@@ -62,7 +64,7 @@ fn who_is_only_asked_leaves_nobody_behind() {
     let bell = Doorbell::new().expect("eventfd");
     let mut lines = Vec::new();
     let command = "sleep 50 & echo $!; exit 2";
-    let outcome = ask(command, &[], LONG, &bell, |line| lines.push(line.to_owned())).expect("starts");
+    let outcome = ask(command, &[], LONG, &bell, |_, line| lines.push(line.to_owned())).expect("starts");
     assert_eq!(outcome, Outcome::Failed(2));
     let until = clock::now() + Duration::from_secs(20);
     let gone = || {
@@ -73,6 +75,33 @@ fn who_is_only_asked_leaves_nobody_behind() {
         clock::sleep_until(clock::now() + Duration::from_millis(5));
     }
     assert!(gone());
+}
+
+#[test]
+fn who_runs_away_into_a_session_of_his_own_is_caught() {
+    let bell = Doorbell::new().expect("eventfd");
+    let file = std::env::temp_dir().join(format!("diehard-runaway-{}", std::process::id()));
+    let path = file.display();
+    for (end, limit, expected) in [
+        ("exit 255", LONG, Outcome::Failed(255)),
+        ("trap '' TERM; while :; do sleep 50; done", Duration::from_secs(5), Outcome::TimedOut),
+    ] {
+        let _ = std::fs::remove_file(&file);
+        // A daemon's way: a session of its own, output to nowhere, deaf. The command ends when that has said its number.
+        let away = format!("trap \"\" TERM; echo $$ >{path}; while :; do sleep 50; done");
+        let seen = format!("while [ ! -s {path} ]; do sleep 0.01; done");
+        let command = format!("setsid sh -c '{away}' >/dev/null 2>&1 & {seen}; {end}");
+        let outcome = ask(&command, &[], limit, &bell, |_, _| {}).expect("starts");
+        assert_eq!(outcome, expected);
+        let pid = std::fs::read_to_string(&file).expect("it has run");
+        assert!(is_zombie(pid.trim()), "{pid} lives");
+    }
+    std::fs::remove_file(&file).expect("ours");
+}
+
+/// Or gone: a zombie is some init's business.
+fn is_zombie(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
 #[test]
@@ -107,4 +136,25 @@ fn output_is_bounded() {
     assert!(lines.contains(&"(further output is not logged)".to_owned()));
     let (_, lines) = run_in("head -c 5000 /dev/zero | tr '\\0' y; echo; echo end", LONG);
     assert_eq!((lines[0].len(), lines[1].as_str()), (LONGEST_LINE, "end"));
+}
+
+#[test]
+fn whoever_starts_it_a_command_is_ordinary_and_hears_signals() {
+    let blocked = "grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '[:space:]'";
+    let masked = std::thread::spawn(move || {
+        let mut all = nix::sys::signal::SigSet::empty();
+        all.add(Signal::SIGTERM);
+        all.thread_block().expect("blocked");
+        run_in(blocked, LONG).1
+    });
+    let lines = masked.join().expect("no assertion failed");
+    let status = lines.concat();
+    assert!(status.starts_with("SigBlk:0000000000000000"), "{status}");
+    let policy = "chrt -p $$ 2>/dev/null || echo SCHED_OTHER";
+    let realtime = std::thread::spawn(move || {
+        let done = crate::os::sched::realtime(1).is_ok();
+        (done, run_in(policy, LONG).1.concat())
+    });
+    let (done, said) = realtime.join().expect("no assertion failed");
+    assert!(!done || said.contains("SCHED_OTHER"), "{said}");
 }

@@ -9,7 +9,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod clock_kept;
+mod descriptors;
 mod disk;
+mod dns;
 mod gateway;
 mod http;
 mod link;
@@ -17,6 +20,8 @@ mod machine;
 mod process;
 mod script;
 mod tcp;
+
+pub use link::NOT_SEEN;
 
 /// What a run brings.
 #[derive(Debug)]
@@ -40,15 +45,18 @@ pub struct Process {
 pub fn look(job: &Job, call_off: &Doorbell) -> Result {
     let check = &job.check;
     let finding = match check.kind {
-        CheckKind::Http => http::look(&check.target, check.timeout),
-        CheckKind::Tcp => tcp::look(&check.target, check.timeout),
+        CheckKind::Http => http::look(check),
+        CheckKind::Tcp => tcp::look(check),
         CheckKind::Process => return process::look(&check.target, job.ended),
         CheckKind::Script => script::look(job, call_off),
-        CheckKind::Link => link::look(&check.target),
+        CheckKind::Link => link::look(check, &job.errors_seen, job.told),
         CheckKind::Gateway => gateway::look(&check.target, &job.device, check.timeout),
         CheckKind::Disk => disk::look(&check.target, &check.name),
         CheckKind::Memory => machine::memory(&check.target),
         CheckKind::Load => machine::load(&check.target),
+        CheckKind::Fd => descriptors::look(&check.target),
+        CheckKind::Clock => clock_kept::look(&check.target),
+        CheckKind::Dns => dns::look(check),
     };
     Result { finding, process: None }
 }

@@ -46,6 +46,10 @@ pub struct Job {
     pub device: String,
     /// The process whose end is the reason for this run.
     pub ended: Option<u32>,
+    /// The kernel has told that the card has changed, which is the reason for this run.
+    pub told: bool,
+    /// Packets with errors up to the last run.
+    pub errors_seen: Arc<AtomicU64>,
 }
 
 /// All workers.
@@ -173,10 +177,12 @@ impl Hand {
         while let Some(job) = self.next() {
             self.number.store(job.number, Ordering::SeqCst);
             // The clock began long before this process: it is never 0.
-            job.began.store(clock::now().as_nanos(), Ordering::SeqCst);
+            let began = clock::now();
+            job.began.store(began.as_nanos(), Ordering::SeqCst);
             let kinds::Result { finding, process } = look(&job, &self.call_off);
+            let took = clock::now().since(began);
             self.number.store(0, Ordering::SeqCst);
-            self.orders.send(Order::Found { number: job.number, finding, process });
+            self.orders.send(Order::Found { number: job.number, finding, process, took });
             if self.retired.load(Ordering::SeqCst) {
                 return;
             }

@@ -33,17 +33,24 @@ impl Work {
         if !subject.may_run() {
             return;
         }
+        subject.note(&finding);
         if !subject.counts(now, finding.well) {
             subject.ladder.overhear(finding.message);
             return self.show(at);
         }
         let before = subject.ladder.standing();
+        let warning = subject.change_of_warning(&finding);
         let may_act = subject.may_act();
         let outcome = subject.ladder.take(&subject.check, forget, now, finding, may_act);
         let after = subject.ladder.standing();
         self.show(at);
         if before != Standing::Failing && after == Standing::Failing {
             self.tell(at, &CheckEvent::Failing);
+        }
+        match warning {
+            Some(true) => self.tell(at, &CheckEvent::Warns),
+            Some(false) => self.tell(at, &CheckEvent::WarnsNoMore),
+            None => {}
         }
         match outcome {
             Outcome::Nothing => {}

@@ -3,9 +3,10 @@
 //! Owned by the thread `checks`; no thread of its own.
 
 use super::HANGS;
+use super::kinds::NOT_SEEN;
 use super::pool::Run;
 use crate::config::{Check, CheckKind, CheckScope};
-use crate::recovery::{Ladder, Standing, Timetable};
+use crate::recovery::{Finding, Ladder, Standing, Timetable};
 use crate::vocabulary::{Instant, ServiceId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,17 @@ pub(super) struct Subject {
     stay: Option<u64>,
     /// A command of its service runs or waits.
     busy: bool,
+    /// The kernel has told that its card has changed.
+    pub told: bool,
+    /// Packets with errors up to the last run.
+    pub errors_seen: Arc<AtomicU64>,
+    /// For people: the last result was a warning; so many in a row said otherwise than what people were told.
+    pub last_warns: bool,
+    warned: bool,
+    otherwise: u32,
+    /// For people: what the last result measured, and how long it took.
+    pub performance: Option<String>,
+    pub took: Option<Duration>,
     /// It was due again before its run had come back.
     pub again: bool,
     /// A restart was ordered, by it or by another check of its service.
@@ -61,6 +73,13 @@ impl Subject {
             ended: None,
             stay: None,
             busy: false,
+            told: false,
+            errors_seen: Arc::new(AtomicU64::new(NOT_SEEN)),
+            last_warns: false,
+            warned: false,
+            otherwise: 0,
+            performance: None,
+            took: None,
             again: false,
             restarting: false,
             grace: None,
@@ -100,6 +119,33 @@ impl Subject {
         self.stay.is_some()
     }
 
+    /// Keeps what a result shows to people.
+    pub fn note(&mut self, finding: &Finding) {
+        self.last_warns = finding.warning;
+        self.performance.clone_from(&finding.performance);
+    }
+
+    /// True or false when warnings have begun or ended: `fail` of them in a row, `rise` good results without one.
+    pub fn change_of_warning(&mut self, finding: &Finding) -> Option<bool> {
+        if !finding.well || finding.warning == self.warned {
+            self.otherwise = 0;
+            return None;
+        }
+        self.otherwise += 1;
+        let enough = if finding.warning { self.check.fail } else { self.check.rise };
+        if self.otherwise < enough {
+            return None;
+        }
+        self.otherwise = 0;
+        self.warned = finding.warning;
+        Some(self.warned)
+    }
+
+    /// That card is what it looks at.
+    pub fn looks_at_card(&self, device: &str) -> bool {
+        self.check.kind == CheckKind::Link && self.check.target == device
+    }
+
     /// It is this node's business.
     pub fn may_run(&self) -> bool {
         self.is_held() || !self.only_held
@@ -134,7 +180,7 @@ impl Subject {
 
     /// The time that a service may take until it answers.
     fn start_grace(&self) -> Duration {
-        self.check.interval * self.check.fail
+        self.check.options.start_grace.unwrap_or(self.check.interval * self.check.fail)
     }
 
     /// True if what people see has changed.
@@ -153,6 +199,8 @@ impl Subject {
         }
         if self.only_held {
             self.ladder.begin_anew(now, if held { NOT_YET } else { ELSEWHERE });
+            (self.last_warns, self.warned, self.otherwise) = (false, false, 0);
+            (self.performance, self.took) = (None, None);
             self.drop_run();
             self.due = now;
         }

@@ -324,3 +324,100 @@ fn whom_a_check_concerns_has_a_name() {
     let config = config::parse("test", text.as_bytes()).expect("right").config;
     assert_eq!(concerned(&config, &config.checks[0]), "this node");
 }
+
+#[test]
+fn what_is_asked_for_runs_at_once_and_counts_for_nothing() {
+    let lab = lab(
+        "demand",
+        "[check slow]\nservice = node\ntype = script\ntarget = echo 'BAD - no | t=1'; exit 2\ninterval = 1h\nfail = 2\n\
+         [check hangs]\nservice = node\ntype = script\ntarget = sleep 60\ninterval = 1h\ntimeout = 50ms\n",
+    );
+    let ask = |name: &str| {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        assert!(lab.orders.send(Order::Asked(RunOrder { check: name.to_owned(), answer })));
+        answered.recv_timeout(Duration::from_secs(60)).expect("an answer")
+    };
+    for _ in 0..5 {
+        let (finding, _) = ask("slow").expect("it ran");
+        assert_eq!(finding, Finding::bad("BAD - no").measured(Some("t=1".to_owned())));
+    }
+    let (late, took) = ask("hangs").expect("it ran");
+    assert_eq!(late, Finding::bad("no answer within 50 ms"));
+    assert!(took >= Duration::from_millis(50));
+    assert_eq!(ask("nobody"), Err("there is no check nobody".to_owned()));
+    // Five bad answers, and one more by the schedule: two in a row would have been a failure.
+    let line = lab.published.checks.read().remove("slow").expect("it is on the board");
+    assert_eq!(line.standing, Standing::Unknown);
+    lab.end();
+}
+
+#[test]
+fn a_card_of_which_the_kernel_tells_is_looked_at_at_once() {
+    let lab = lab(
+        "card",
+        "[check lost]\nservice = node\ntype = link\ntarget = dh-none0\ninterval = 1h\nfail = 3\npolicy = alert\n",
+    );
+    // Its first run comes by the schedule; one bad look says nothing yet, and another would be an hour away.
+    let until = patience();
+    while lab.published.checks.read().get("lost").is_none_or(|line| line.took.is_none()) {
+        assert!(clock::now() < until, "it never ran");
+        clock::sleep_until(clock::now() + Duration::from_millis(5));
+    }
+    assert!(lab.orders.send(Order::Card { device: "dh-other0".to_owned() }));
+    assert!(lab.orders.send(Order::Card { device: "dh-none0".to_owned() }));
+    assert_eq!(lab.event(), "check-failing lost -");
+    assert_eq!(lab.event(), "check-step lost alert");
+    assert_eq!(lab.standing("lost", Standing::Failing), "dh-none0: no such device");
+    lab.end();
+}
+
+#[test]
+fn warnings_begin_and_end_once_and_take_no_step() {
+    let lab = lab(
+        "warning",
+        "[check disk]\nservice = node\ntype = script\ninterval = 20ms\nfail = 2\nrise = 2\npolicy = alert\n\
+         target = test ! -e DIR/full || { echo 'WARNING - 85% | used=85%'; exit 1; }\n",
+    );
+    lab.standing("disk", Standing::Well);
+    fs::write(lab.directory.join("full"), "").expect("writable");
+    assert_eq!(lab.event(), "check-warning disk -");
+    let line = lab.published.checks.read().remove("disk").expect("it is on the board");
+    assert_eq!((line.standing, line.warning), (Standing::Well, true));
+    assert_eq!((line.message.as_str(), line.performance.as_deref()), ("WARNING - 85%", Some("used=85%")));
+    fs::remove_file(lab.directory.join("full")).expect("ours");
+    assert_eq!(lab.event(), "check-warning-over disk -");
+    lab.end();
+}
+
+#[test]
+fn a_start_has_the_grace_that_the_file_gives() {
+    let lab = lab(
+        "grace",
+        "[check www1-script]\nservice = www1\ntype = script\ntarget = exit 2\ninterval = 20ms\nfail = 1\n\
+         start_grace = 300ms\npolicy = alert\n",
+    );
+    let began = clock::now();
+    lab.hold(&[www(1)]);
+    assert_eq!(lab.event(), "check-failing www1-script -");
+    assert!(clock::now().since(began) >= Duration::from_millis(250), "twenty runs, had it no grace");
+    lab.end();
+}
+
+#[test]
+fn a_thousand_checks_of_one_service_are_all_looked_at() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let checks = (0..1_000).map(|number| {
+        format!("[check c{number}]\nservice = www1\ntype = tcp\ntarget = {address}\ntimeout = 1s\n")
+    });
+    let lab = lab("thousand", &checks.collect::<String>());
+    lab.hold(&[www(1)]);
+    let until = patience();
+    let well = || lab.published.checks.read().values().filter(|line| line.standing == Standing::Well).count();
+    while well() < 1_000 {
+        assert!(clock::now() < until, "only {} are well", well());
+        clock::sleep_until(clock::now() + Duration::from_millis(20));
+    }
+    lab.end();
+}

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::threads::mailbox::mailbox;
-use crate::wire::{Key, Keyring};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -39,7 +38,7 @@ fn start(name: &str, directory: &Path) -> Bench {
     let config = crate::config::parse("test", TEXT.as_bytes()).expect("right").config;
     let me = config.node_named(name).expect("there").id;
     let signs = crate::threads::life_signs::LifeSigns::new().expect("a page");
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let keys = crate::wire::Keyring::of(crate::wire::Key::new(&[7; 32], "test").expect("long enough"));
     let published = Arc::new(Published::new(Arc::new(config), keys, signs));
     published.events.name(name);
     let past = Past::read(directory, me, &published);

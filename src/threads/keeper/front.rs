@@ -6,6 +6,7 @@ use super::talk::{self, ANSWER_PATIENCE, Ask, Parcel, Reply};
 use super::{Order, Shelf, read_text};
 use crate::config;
 use crate::control::protocol::{Answer, Question};
+use crate::controller::View;
 use crate::os::clock;
 use crate::threads::mailbox::Sender;
 use crate::threads::published::Published;
@@ -17,6 +18,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Asks the driver for the controller's picture; `None`: it does not answer.
+pub type Picture = Arc<dyn Fn() -> Option<Arc<View>> + Send + Sync>;
+
 /// A handle on the keeper; clones are the same.
 #[derive(Clone)]
 pub struct Front {
@@ -25,6 +29,7 @@ pub struct Front {
     pub(super) published: Arc<Published>,
     orders: Sender<Order>,
     shelf: Arc<Mutex<Arc<Shelf>>>,
+    picture: Picture,
     /// Held while this node coordinates a push.
     pub(super) pushing: Arc<Mutex<()>>,
 }
@@ -36,8 +41,14 @@ impl Front {
         published: Arc<Published>,
         orders: Sender<Order>,
         shelf: Arc<Mutex<Arc<Shelf>>>,
+        picture: Picture,
     ) -> Front {
-        Front { me, file, published, orders, shelf, pushing: Arc::default() }
+        Front { me, file, published, orders, shelf, picture, pushing: Arc::default() }
+    }
+
+    /// Who lives and who does not, at this moment.
+    pub(super) fn picture(&self) -> Result<Arc<View>, String> {
+        (self.picture)().ok_or_else(|| "the daemon does not answer: try again".to_owned())
     }
 
     /// Another node's question.

@@ -164,6 +164,12 @@ impl History {
         Ok(())
     }
 
+    /// None of them after all: it could not be taken.
+    pub fn forget(&mut self, mark: Mark) {
+        self.versions.retain(|version| version.mark != mark);
+        self.remove(mark);
+    }
+
     /// It stands in the file from now on.
     ///
     /// # Errors
@@ -183,10 +189,14 @@ impl History {
             let needed = |mark| Some(mark) == agreed || Some(mark) == self.current;
             let Some(at) = self.versions.iter().position(|version| !needed(version.mark)) else { return };
             let mark = self.versions.remove(at).mark;
-            let name = format!("{:010}.{:04}.json", mark.number, mark.edit);
-            if let Err(error) = fs::remove_file(self.directory.join(&name)) {
-                log::warn!("cannot remove the old configuration {name}: {error}");
-            }
+            self.remove(mark);
+        }
+    }
+
+    fn remove(&self, mark: Mark) {
+        let name = format!("{:010}.{:04}.json", mark.number, mark.edit);
+        if let Err(error) = fs::remove_file(self.directory.join(&name)) {
+            log::warn!("cannot remove the configuration {name}: {error}");
         }
     }
 }

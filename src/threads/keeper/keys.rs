@@ -125,7 +125,7 @@ impl Keeper {
 impl Front {
     /// A new key, offered to all.
     pub(super) fn rotate(&self) -> Answer {
-        let view = self.published.view.lock().clone().ok_or("the daemon has just started: try again")?;
+        let view = self.picture()?;
         let config = self.published.config();
         let keys = self.published.keys();
         let (own, _) = keys.fingerprints();

@@ -69,7 +69,7 @@ pub fn push(
         Ok(parsed) => parsed.config,
         Err(problems) => return Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     };
-    let view = front.published.view.lock().clone().ok_or("the daemon has just started: try again")?;
+    let view = front.picture()?;
     let roll = call_the_roll(front, &view, &new)?;
     let shelf = front.shelf();
     let before = shelf.current().map(|version| version.text.clone()).unwrap_or_default();

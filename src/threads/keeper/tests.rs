@@ -41,6 +41,8 @@ struct Node {
     door: Option<Door>,
     /// The daemon refuses to follow.
     stubborn: Arc<AtomicBool>,
+    /// The daemon fails to reload, although nothing spoke against it.
+    broken: Arc<AtomicBool>,
     alive: bool,
 }
 
@@ -94,9 +96,12 @@ impl Node {
         let published =
             Arc::new(Published::new(Arc::new(config), keyring, LifeSigns::new().expect("a page")));
         let stubborn = Arc::new(AtomicBool::new(false));
+        let broken = Arc::new(AtomicBool::new(false));
         let (in_force, refuses, conf) = (published.clone(), stubborn.clone(), file.clone());
+        let fails = broken.clone();
         let daemon = move |wish| {
             match wish {
+                Wish::Reload if fails.load(Ordering::Relaxed) => return Err("a test breaks it".to_owned()),
                 Wish::Keys => in_force.set_keys(keys(&in_force.config())?),
                 Wish::Reload => *in_force.config.write() = Arc::new(read(&conf)?),
             }
@@ -107,6 +112,7 @@ impl Node {
             false => Ok(()),
         };
         let (orders, orders_in) = mailbox(ORDERS).expect("a bell");
+        let seen = published.clone();
         let parts = Parts {
             me,
             file,
@@ -114,6 +120,7 @@ impl Node {
             published: published.clone(),
             daemon: Box::new(daemon),
             follows: Box::new(follows),
+            picture: Arc::new(move || seen.view.lock().clone()),
         };
         let (keeper, front) = Keeper::begin(parts, orders.clone(), orders_in).expect("a history");
         let asked = front.clone();
@@ -128,6 +135,7 @@ impl Node {
             keeper: Some(keeper),
             door: Some(door.expect("a free port")),
             stubborn,
+            broken,
             alive: true,
         }
     }
@@ -190,6 +198,7 @@ impl Cluster {
                         ..Status::default()
                     }),
                     heard_on: Vec::new(),
+                    round_trip: None,
                 }
             })
             .collect();
@@ -436,5 +445,27 @@ fn a_stranger_is_hung_up_on_and_a_trickle_and_a_crowd_harm_nobody() {
             let keys = cluster.nodes[0].published.keys();
             talk::ask(address, &keys, &Ask::Newest) == Ok(Reply::Newest(None))
         });
+    });
+}
+
+#[test]
+fn one_that_fails_after_all_said_yes_has_not_got_it_and_tries_again() {
+    within("broken", |cluster| {
+        cluster.nodes[2].broken.store(true, Ordering::Relaxed);
+        let pushed = cluster.push(0, weight(2), None).expect("two have it");
+        assert_eq!(pushed["nodes"], json!(["n1", "n2"]));
+        assert_eq!(pushed["late"], json!([{"node": "n3", "why": "n3: a test breaks it"}]));
+        assert_eq!(
+            (cluster.nodes[2].file(), history(&cluster.nodes[2])),
+            (weight(1), vec!["0.1".to_owned()])
+        );
+        assert_eq!(cluster.nodes[2].published.told.lock().version.number, 0);
+        cluster.nodes[2].broken.store(false, Ordering::Relaxed);
+        cluster.wait_until("it has it in the end", |cluster| cluster.all_have(&weight(2)));
+        // Of two, the first to be asked: then nobody has it.
+        cluster.nodes[1].broken.store(true, Ordering::Relaxed);
+        let refused = cluster.push(0, weight(3), None).unwrap_err();
+        assert_eq!(refused, "nothing was changed on any node:\nn2: a test breaks it");
+        assert!(cluster.all_have(&weight(2)));
     });
 }

@@ -4,7 +4,6 @@ use super::*;
 use crate::os::namespace::{run, with_neighbour, within};
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
-use crate::wire::{Key, Keyring};
 
 const TEXT: &str = "
 [cluster]
@@ -45,7 +44,7 @@ fn node(name: &str) -> NodeId {
 /// `name`'s thread in the calling thread's network, which serves www.
 fn start(name: &str) -> Bench {
     let config = Arc::new(crate::config::parse("test", TEXT.as_bytes()).expect("right").config);
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
+    let keys = crate::wire::Keyring::of(crate::wire::Key::new(&[7; 32], "test").expect("long enough"));
     let published = Arc::new(Published::new(config, keys, LifeSigns::new().expect("a page")));
     published.events.name(name);
     published.lease.replace(&[service()], Instant::MAX, &[], &[]);

@@ -241,8 +241,8 @@ fn disk_full(stage: &mut Stage) -> Outcome<()> {
 /// A plugin that hangs, ignores TERM, floods and forks harms nothing and leaves nobody behind.
 fn nasty_plugin(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
-    let text =
-        "trap '' TERM\nyes &\nsleep 4711 &\n(sleep 4711 &)\n(while :; do sleep 4711; done) &\nyes\nwait\n";
+    let text = "trap '' TERM\nyes &\nsleep 4711 &\n(sleep 4711 &)\n(while :; do sleep 4711; done) &\n\
+                setsid sh -c 'while :; do sleep 4711; done' >/dev/null 2>&1 &\nyes\nwait\n";
     let nasty = Passing::write(NASTY, text)?;
     let node = 0;
     wait_until("the check fails", SOON, || Ok(!events(stage, node, "check-failing")?.is_empty()))?;

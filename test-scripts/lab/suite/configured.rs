@@ -9,10 +9,11 @@ use crate::namespace::Outcome;
 use crate::stage::{Stage, nothing_lost};
 use crate::systems::binary;
 use crate::world::{Part, World};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All of them with services that run anyway.
 pub const TESTS: &[Test] = &[
@@ -95,8 +96,6 @@ fn away(stage: &mut Stage) -> Outcome<()> {
     let victim = 3;
     stage.world.cut_power(&[victim])?;
     wait_until("web4 is taken for dead", SOON, || Ok(state(stage, 0, "web4")? == "down"))?;
-    // The picture that a push goes by is a second old.
-    interrupt::pause(Duration::from_secs(2))?;
     let new = stage.world.diehard_conf() + "weight = 2\n";
     let said = push_text(stage, 0, &new, &[])?;
     if !said.contains("takes it on joining: web4") {
@@ -281,7 +280,6 @@ fn added(stage: &mut Stage) -> Outcome<()> {
     let new = 3;
     stage.world.stop_daemon(new)?;
     wait_until("web4 is gone", SOON, || Ok(state(stage, 0, "web4")? == "down"))?;
-    interrupt::pause(Duration::from_secs(2))?;
     let whole = stage.world.diehard_conf();
     let (cluster, rest) = whole.split_once("\n[node").ok_or("a file without nodes")?;
     let sections = format!("[node{rest}");
@@ -389,12 +387,15 @@ fn state(stage: &Stage, index: usize, name: &str) -> Outcome<String> {
     Ok(found["state"].as_str().unwrap_or_default().to_owned())
 }
 
+/// As soon as the kernel has taken the lock of the pid file from the dead: the last of their threads is gone then.
 fn restart_killed(stage: &mut Stage, index: usize) -> Outcome<()> {
-    let began = Instant::now();
     if let Some(mut child) = stage.world.nodes[index].daemon.take() {
         child.wait().map_err(|error| error.to_string())?;
     }
-    wait_until("all its processes are gone", SOON, || Ok(stage.world.daemon_processes(index).is_empty()))
-        .map_err(|error| format!("{error} after {:?}", began.elapsed()))?;
+    let path = stage.world.node_directory(index).join("run/diehardd.pid");
+    wait_until("its pid file is free", SOON, || {
+        let file = fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
+    })?;
     stage.world.start_daemon(index)
 }

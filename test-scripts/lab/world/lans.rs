@@ -7,7 +7,7 @@ use std::fs;
 
 impl World {
     pub(super) fn make_lans(&self) -> Outcome<()> {
-        let (switch, client, gateway) = (self.switch(), self.client(), format!("{}gateway", self.prefix));
+        let (switch, client, gateway) = (self.switch(), self.client(), self.gateway());
         let servers = self.nodes.iter().map(|node| node.namespace.as_str());
         for name in servers.chain([switch.as_str(), client.as_str(), gateway.as_str()]) {
             run("ip", &["netns", "add", name])?;

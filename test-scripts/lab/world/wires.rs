@@ -72,6 +72,11 @@ pub enum WireFault {
         /// On which LAN.
         lan: Lan,
     },
+    /// Between a server and all that is no server: the clients and the gateway.
+    Outside {
+        /// Whose.
+        node: usize,
+    },
     /// So many of a hundred frames, each by itself; a broadcast for each that it is to reach.
     Loss {
         /// On whose wire, in both directions; `None`: of all that servers send on that LAN.
@@ -113,6 +118,13 @@ impl World {
             }
             WireFault::Path { from, to, lan } => {
                 add(format!("iifname {} oifname {}", lan.port(from), lan.port(to)));
+            }
+            WireFault::Outside { node } => {
+                let port = Lan::External.port(node);
+                for other in ["\"ec\"", "\"eg\""] {
+                    add(format!("iifname {port} oifname {other}"));
+                    add(format!("iifname {other} oifname {port}"));
+                }
             }
             WireFault::Loss { node: Some(node), lan, percent } => {
                 add(format!("iifname {} numgen random mod 100 < {percent}", lan.port(node)));

@@ -36,6 +36,10 @@ const TYPED: &[(&str, &[&str], u8)] = &[
     ("key rotate", &["key", "rotate"], FAILED),
     // `bin/diehard.rs` runs it; here it says so.
     ("simulate", &["simulate"], USAGE),
+    ("monitor", &["monitor"], USAGE),
+    ("top", &["top"], USAGE),
+    // It runs the check itself, of a configuration that is not there.
+    ("check run", &["check", "run", "www1-http"], FAILED),
 ];
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn look(target: &str, ended: Option<u32>) -> Result {
     }
 }
 
-fn by_file(path: &str) -> std::result::Result<u32, String> {
+pub(super) fn by_file(path: &str) -> std::result::Result<u32, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {}", why(&error)))?;
     let first = text.split_whitespace().next().unwrap_or_default();
     let pid: u32 = first.parse().map_err(|_| format!("{path} holds no process number"))?;
@@ -43,19 +43,26 @@ fn by_file(path: &str) -> std::result::Result<u32, String> {
 
 /// Of several the one that is not another one's child: a server's master, not its workers.
 fn by_name(name: &str) -> std::result::Result<u32, String> {
-    let directory = fs::read_dir("/proc").map_err(|error| format!("/proc: {}", why(&error)))?;
-    let numbers = directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let own = std::process::id();
-    let matching: BTreeMap<u32, u32> = numbers
-        .filter(|&pid| pid != own)
-        .filter_map(|pid| {
-            let (comm, parent) = stat(pid)?;
-            let called = name.len() <= NAME_BYTES && comm == name;
-            (called || argument_name(pid).as_deref() == Some(name)).then_some((pid, parent))
-        })
-        .collect();
+    let matching = all_named(name)?;
     let root = matching.iter().find(|(_, parent)| !matching.contains_key(parent));
     root.or(matching.iter().next()).map(|(&pid, _)| pid).ok_or_else(|| format!("no process {name} lives"))
+}
+
+/// Every process that lives and is called so, with its parent.
+pub(super) fn all_named(name: &str) -> std::result::Result<BTreeMap<u32, u32>, String> {
+    let own = std::process::id();
+    let named = |pid: &u32, comm: &str| {
+        (name.len() <= NAME_BYTES && comm == name) || argument_name(*pid).as_deref() == Some(name)
+    };
+    let processes = processes()?.filter(|(pid, _, _)| *pid != own);
+    Ok(processes.filter(|(pid, comm, _)| named(pid, comm)).map(|(pid, _, parent)| (pid, parent)).collect())
+}
+
+/// Every process that lives: number, name, parent.
+pub(super) fn processes() -> std::result::Result<impl Iterator<Item = (u32, String, u32)>, String> {
+    let directory = fs::read_dir("/proc").map_err(|error| format!("/proc: {}", why(&error)))?;
+    let numbers = directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    Ok(numbers.filter_map(|pid| stat(pid).map(|(comm, parent)| (pid, comm, parent))))
 }
 
 fn lives(pid: u32) -> bool {

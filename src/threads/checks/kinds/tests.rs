@@ -1,12 +1,12 @@
 use super::*;
-use crate::config::{Check, CheckScope, PolicyStep};
+use crate::config::{Check, CheckOptions, CheckScope, PolicyStep};
 use crate::os::{clock, namespace};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU64;
 
-fn job(kind: CheckKind, target: &str) -> Job {
-    let check = Check {
+pub(super) fn check(kind: CheckKind, target: &str) -> Check {
+    Check {
         name: "looked-at".to_owned(),
         scope: CheckScope::Node,
         kind,
@@ -16,10 +16,18 @@ fn job(kind: CheckKind, target: &str) -> Job {
         fail: 1,
         rise: 1,
         policy: vec![PolicyStep::Alert],
-    };
-    let began = Arc::new(AtomicU64::new(0));
+        options: CheckOptions::default(),
+    }
+}
+
+fn job(kind: CheckKind, target: &str) -> Job {
+    of(check(kind, target))
+}
+
+fn of(check: Check) -> Job {
+    let (began, errors_seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(link::NOT_SEEN)));
     let (service, addresses, device) = ("www1".to_owned(), "203.0.113.21".to_owned(), "eth0".to_owned());
-    Job { number: 1, check, began, service, addresses, device, ended: None }
+    Job { number: 1, check, began, service, addresses, device, ended: None, told: false, errors_seen }
 }
 
 fn finding(kind: CheckKind, target: &str) -> Finding {
@@ -34,7 +42,7 @@ fn late(kind: CheckKind, target: &str) -> Finding {
 }
 
 /// A server on a port of its own that gives each caller this answer.
-fn server(answer: &'static str) -> String {
+pub(super) fn server(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     std::thread::spawn(move || {
@@ -93,9 +101,13 @@ fn a_port_is_open_or_says_why_not() {
 #[test]
 fn a_plugin_speaks_by_exit_code_and_first_line() {
     for (command, expected) in [
-        ("echo 'OK - fine | time=1s'; echo more", Finding::well("OK - fine")),
+        (
+            "echo 'perl: warning: no locale' >&2; echo 'OK - fine | time=1s;2;3 size=4B'; echo more",
+            Finding::well("OK - fine").measured(Some("time=1s;2;3 size=4B".to_owned())),
+        ),
         ("true", Finding::well("exit code 0")),
-        ("echo 'WARNING - slow'; exit 1", Finding::well("WARNING - slow")),
+        ("echo 'WARNING - slow'; exit 1", Finding::warns("WARNING - slow")),
+        ("echo 'it broke' >&2; exit 2", Finding::bad("it broke")),
         ("echo 'CRITICAL - dead'; exit 2", Finding::bad("CRITICAL - dead")),
         ("exit 3", Finding::bad("exit code 3")),
         ("echo $DIEHARD_SERVICE $DIEHARD_CHECK; exit 255", Finding::bad("www1 looked-at")),
@@ -199,4 +211,147 @@ fn a_disk_that_is_full_or_read_only_says_so() {
     .expect("no assertion failed");
     std::fs::remove_dir(&directory).expect("empty");
     assert_eq!(finding(CheckKind::Disk, &path), Finding::bad(format!("{path}: no such file or directory")));
+}
+
+fn listens(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// What a port answers.
+fn answers(answer: &'static str, change: impl FnOnce(&mut Check)) -> Finding {
+    let mut check = check(CheckKind::Tcp, &server(answer));
+    change(&mut check);
+    look(&of(check), &Doorbell::new().expect("a descriptor")).finding
+}
+
+#[test]
+fn a_port_is_asked_and_must_answer() {
+    let mail = "220 mail.example.net ESMTP ready\r\n";
+    let expecting =
+        |text: &'static str| move |check: &mut Check| check.options.expect = Some(text.to_owned());
+    let both = |check: &mut Check| {
+        check.options.send = Some("QUIT\r\n".to_owned());
+        check.options.expect_regex = Some("^220 .* ESMTP".to_owned());
+    };
+    assert_eq!(answers(mail, both), Finding::well("it answers `220 mail.example.net ESMTP ready`"));
+    let other = Finding::bad(
+        "closed after 34 bytes, the answer does not hold `250`: it answers `220 mail.example.net ESMTP ready`",
+    );
+    assert_eq!(
+        answers(mail, |check| {
+            check.options.send = Some("x".to_owned());
+            expecting("250")(check)
+        }),
+        other
+    );
+    let silent = answers("", |check| {
+        expecting("220")(check);
+        check.timeout = Duration::from_millis(60);
+    });
+    assert_eq!(silent, Finding::bad("no answer within 60 ms"));
+}
+
+#[test]
+fn a_monitor_of_mon_gets_its_hosts_and_says_which_failed() {
+    let mon = |command: &str, hosts: &[&str]| {
+        let mut check = check(CheckKind::Script, command);
+        check.options.speaks = crate::config::Speaks::Mon;
+        check.options.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        look(&of(check), &Doorbell::new().expect("a descriptor")).finding
+    };
+    let monitor = r#"sh -c 'echo "$2"; echo "detail | of $1"; exit 1' monitor"#;
+    assert_eq!(mon(monitor, &["web1", "web2"]), Finding::bad("web2"));
+    assert_eq!(
+        mon("sh -c 'echo $1 of $MON_GROUP $MON_SERVICE; exit 9' x", &[]),
+        Finding::bad("203.0.113.21 of www1 looked-at")
+    );
+    assert_eq!(mon("true", &["web1"]), Finding::well("exit code 0"));
+    assert_eq!(mon("false", &["web1"]), Finding::bad("exit code 1"));
+}
+
+#[test]
+fn a_card_has_a_speed_and_errors_and_the_kernels_word_is_beyond_doubt() {
+    namespace::within(|| {
+        namespace::run(
+            "ip link add eth7 type veth peer name eth8 && ip link set eth7 up && ip link set eth8 up",
+        );
+        let card = |change: &dyn Fn(&mut Job)| {
+            let mut job = job(CheckKind::Link, "eth7");
+            change(&mut job);
+            look(&job, &Doorbell::new().expect("a descriptor")).finding
+        };
+        assert_eq!(card(&|job| job.check.options.speed = Some(10_000)), Finding::well("eth7 is up"));
+        let slow = card(&|job| job.check.options.speed = Some(40_000));
+        assert_eq!(slow, Finding::bad("eth7 runs at 10000 Mbit/s, 40000 are the least"));
+        assert_eq!(card(&|job| job.check.options.errors = Some(0)), Finding::well("eth7 is up"));
+        namespace::run("ip link set eth8 down");
+        assert_eq!(card(&|_| {}), Finding::bad("eth7 has no carrier"));
+        assert_eq!(card(&|job| job.told = true), Finding::gone("eth7 has no carrier"));
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_holds_nobody_but_its_worker() {
+    let tools = ["mkfs.ext4", "fsfreeze"].iter().all(|tool| {
+        ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|place| std::path::Path::new(place).join(tool).exists())
+    });
+    if !nix::unistd::geteuid().is_root() || !tools || !std::path::Path::new("/dev/loop-control").exists() {
+        eprintln!("skipped: a disk that hangs needs root, loop devices, mkfs.ext4 and fsfreeze");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("diehard-frozen-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a new directory");
+    let path = directory.to_str().expect("a plain path").to_owned();
+    std::thread::spawn({
+        let path = path.clone();
+        move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("root may");
+            namespace::run("mount --make-rprivate /");
+            namespace::run(&format!(
+                "truncate -s 16M {path}/disk && PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q {path}/disk"
+            ));
+            namespace::run(&format!("mkdir {path}/there && mount -o loop {path}/disk {path}/there"));
+            let there = format!("{path}/there");
+            assert!(finding(CheckKind::Disk, &there).well);
+            namespace::run(&format!("PATH=$PATH:/usr/sbin:/sbin fsfreeze -f {there}"));
+            let (tell, told) = std::sync::mpsc::channel();
+            let target = there.clone();
+            let worker = std::thread::spawn(move || tell.send(finding(CheckKind::Disk, &target)));
+            let early = told.recv_timeout(Duration::from_millis(300));
+            namespace::run(&format!("PATH=$PATH:/usr/sbin:/sbin fsfreeze -u {there}"));
+            assert_eq!(
+                early,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout),
+                "it hangs as long as the disk"
+            );
+            // When the disk goes on, so does the worker, and what it wrote is gone again.
+            assert!(told.recv().expect("it comes back").well);
+            worker.join().expect("no assertion failed").expect("heard");
+            assert_eq!(namespace::run(&format!("find {there} -name '.diehard*'")), "");
+            namespace::run(&format!("umount {there}"));
+        }
+    })
+    .join()
+    .expect("no assertion failed");
+    std::fs::remove_dir_all(&directory).expect("ours");
+}
+
+#[test]
+fn real_plugins_are_understood() {
+    let plugins = "/usr/lib/nagios/plugins";
+    if !std::path::Path::new(plugins).join("check_procs").exists() {
+        eprintln!("skipped: monitoring-plugins-basic is not installed");
+        return;
+    }
+    let found = finding(CheckKind::Script, &format!("{plugins}/check_procs -c 1:100000"));
+    assert!(found.well && found.message.starts_with("PROCS OK"), "{found:?}");
+    assert!(found.performance.as_deref().is_some_and(|data| data.starts_with("procs=")), "{found:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let open = finding(CheckKind::Script, &format!("{plugins}/check_tcp -H 127.0.0.1 -p {port}"));
+    assert!(open.well && open.message.starts_with("TCP OK"), "{open:?}");
+    drop(listener);
+    assert!(!listens(port), "closed");
+    let closed = finding(CheckKind::Script, &format!("{plugins}/check_tcp -H 127.0.0.1 -p {port}"));
+    assert!(!closed.well && closed.message.contains("Connection refused"), "{closed:?}");
 }
