@@ -74,9 +74,9 @@ pub struct Desk {
     pub ask: Box<dyn Fn(Request) -> bool + Send + Sync>,
     /// The configuration in force.
     pub config: Arc<RwLock<Arc<Config>>>,
-    /// What happened.
     /// What the daemon measures about itself.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+    /// What happened.
     pub events: Arc<EventLog>,
     /// How the checks stand.
     pub checks: Arc<Board>,
