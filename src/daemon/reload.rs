@@ -46,7 +46,6 @@ pub(super) fn reload(plan: &Plan, bond: &Bond, running: &Running) -> Result<(), 
     }
     log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
     bond.tell(&Word::Territory(Territory::of(&config)));
-    log_writer::set_level(log_writer::level(&config, plan.arguments.verbose));
     running.tell(Told::Reload(Arc::new(config)));
     Ok(())
 }
