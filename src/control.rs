@@ -10,7 +10,9 @@
 //! | `event_words` | an event of the controller in words and as fields (PURE) |
 //! | `receipt_words` | the receipt of a takeover in words and as fields (PURE) |
 //! | `status` | the controller's view as the JSON of `diehard status --json` (PURE) |
+//! | `vitals` | what the daemon measures about itself (PURE) |
 //! | `table` | that JSON's content for people (PURE) |
+//! | `doctor` | what is not as it should be, with remedies |
 //! | `why` | why a service is where it is: the object and its text (PURE) |
 //! | `drift` | nodes whose configuration differs (PURE) |
 //! | `client`, `cli`, `key` | the other end: `diehard` |
@@ -21,6 +23,7 @@ pub mod check_words;
 pub mod checks;
 pub mod cli;
 pub mod client;
+pub mod doctor;
 pub mod drift;
 pub mod event_words;
 pub mod events;
@@ -35,4 +38,5 @@ pub(crate) mod scratch;
 pub mod server;
 pub mod status;
 pub mod table;
+pub mod vitals;
 pub mod why;

@@ -151,6 +151,23 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Look whether links, scheduling, sysctls, firewall, clocks, disk and files are as they should be
+    Doctor,
+    /// Let a service or a node fail on purpose, in the planned way, and put everything back
+    Drill {
+        /// Which service or node
+        #[arg(value_name = "SERVICE|NODE")]
+        what: String,
+        /// How long the way there may take
+        #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 60)]
+        timeout_s: u32,
+    },
+    /// Collect what somebody who helps needs
+    Debug {
+        /// What to do
+        #[command(subcommand)]
+        command: DebugCommand,
+    },
     /// Print a script that completes commands, options and arguments in a shell
     Completions {
         /// For which shell
@@ -162,6 +179,17 @@ pub enum Command {
         /// Of the simulation; a wrong one prints them all
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
+    },
+}
+
+/// `diehard debug …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum DebugCommand {
+    /// Write status, events, configuration, logs and the network's state into a new directory; never the key
+    Bundle {
+        /// The directory to make [default: diehard-NODE-TIME]
+        #[arg(value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
     },
 }
 

@@ -4,7 +4,7 @@
 //! Everything here runs in the foreground of a person's command and ends with it; `events -f` ends with
 //! Ctrl-C, with its reader, or with the daemon.
 
-use super::arguments::{Arguments, CheckCommand, Command, ConfigCommand, KeyCommand, Wait};
+use super::arguments::{Arguments, CheckCommand, Command, ConfigCommand, DebugCommand, KeyCommand, Wait};
 use super::client::{Client, Trouble};
 use super::events::Batch;
 use super::key;
@@ -17,9 +17,12 @@ use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+mod bundle;
 mod check_run;
 mod completions;
 mod configuration;
+mod doctor;
+mod drill;
 mod nearest;
 mod since;
 mod story;
@@ -132,6 +135,11 @@ impl Session<'_> {
                 key::write_new(file).map_err(refused)?;
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
                 self.say(&serde_json::json!({"ok": true, "file": file}), &text)
+            }
+            Command::Doctor => self.doctor(),
+            Command::Drill { what, timeout_s } => self.drill(what, *timeout_s),
+            Command::Debug { command: DebugCommand::Bundle { directory } } => {
+                self.bundle(directory.as_deref())
             }
             Command::Completions { shell } => Ok(self.out.write_all(&completions::script(*shell))?),
             Command::Monitor { .. } | Command::Top => {
@@ -317,6 +325,17 @@ impl Session<'_> {
         self.command(&mut client, &question, &format!("{node} goes back into service"), wait, goal)
     }
 
+    /// Until the goal is reached; a person sees how far it is if that takes longer than a second.
+    fn wait(
+        &mut self,
+        client: &mut Client,
+        timeout_s: u32,
+        goal: impl FnMut(&Status) -> wait::Progress,
+    ) -> Result<std::time::Duration, End> {
+        let shown = io::stderr().is_terminal() && !self.arguments.json;
+        wait::until(client, timeout_s, goal, shown.then_some(&mut *self.error))
+    }
+
     fn command(
         &mut self,
         client: &mut Client,
@@ -329,7 +348,7 @@ impl Session<'_> {
         if !wait.wait {
             return self.say(&serde_json::json!({"ok": true}), accepted);
         }
-        let after = wait::until(client, wait.timeout_s, goal)?;
+        let after = self.wait(client, wait.timeout_s, goal)?;
         let after_ms = after.as_millis();
         let text = format!("{accepted}: done after {after_ms} ms");
         self.say(&serde_json::json!({"ok": true, "after_ms": after_ms}), &text)

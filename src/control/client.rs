@@ -2,6 +2,7 @@
 
 use super::protocol::{self, ANSWER_BYTES_MAX, Answer, Question};
 use super::status::Status;
+use super::vitals::Vitals;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -120,6 +121,16 @@ impl Client {
         let value = self.ask(&Question::Status)?;
         serde_json::from_value(value)
             .map_err(|error| self.lost(&format!("its status is not understood ({error})")))
+    }
+
+    /// What the daemon measures about itself.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn vitals(&mut self) -> Result<Vitals, Trouble> {
+        let value = self.ask(&Question::Vitals)?;
+        serde_json::from_value(value)
+            .map_err(|error| self.lost(&format!("its vitals are not understood ({error})")))
     }
 
     fn read_answer(&mut self) -> Result<Answer, Trouble> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many entries are kept: days of a calm cluster, about 1 MB at most.
@@ -43,7 +43,7 @@ pub struct Batch {
 /// One event as it is kept.
 #[derive(Debug, Clone)]
 struct Kept {
-    entry: Entry,
+    entry: Arc<Entry>,
     time: SystemTime,
     /// It happened in this life of this node.
     own: bool,
@@ -133,7 +133,7 @@ impl EventLog {
             inner.entries.pop_front();
         }
         let node = of.unwrap_or(&inner.me).to_owned();
-        let entry = Entry { sequence, time, node, text, fields };
+        let entry = Arc::new(Entry { sequence, time, node, text, fields });
         if let (None, Some(tap)) = (of, self.tap.get()) {
             tap(&entry);
         }
@@ -143,15 +143,20 @@ impl EventLog {
     }
 
     /// This life's own events after the entry number `since`, with their times, and the newest number.
-    pub fn own_after(&self, since: u64) -> (Vec<(SystemTime, Entry)>, u64) {
+    pub fn own_after(&self, since: u64) -> (Vec<(SystemTime, Arc<Entry>)>, u64) {
         let inner = self.inner.lock();
-        let newer = inner.entries.iter().filter(|kept| kept.own && kept.entry.sequence > since);
-        (newer.map(|kept| (kept.time, kept.entry.clone())).collect(), inner.last)
+        let newer = inner.entries.iter().rev().take_while(|kept| kept.entry.sequence > since);
+        let own = newer.filter(|kept| kept.own).map(|kept| (kept.time, kept.entry.clone()));
+        let mut own: Vec<(SystemTime, Arc<Entry>)> = own.collect();
+        own.reverse();
+        (own, inner.last)
     }
 
     /// What came after the entry number `since` (0: everything); of more than `limit`, the newest.
     pub fn after(&self, since: u64, limit: usize) -> Batch {
-        self.inner.lock().after(since, limit)
+        // Copied after the lock: the driver must not wait for it.
+        let (entries, missed) = self.inner.lock().after(since, limit);
+        Batch::of(&entries, missed)
     }
 
     /// Waits at most `patience` for an entry after `since`; an empty batch if none came, `None` once closed.
@@ -160,7 +165,9 @@ impl EventLog {
         if !inner.closed && inner.last <= since {
             self.changed.wait_for(&mut inner, patience);
         }
-        (!inner.closed).then(|| inner.after(since, usize::MAX))
+        let found = (!inner.closed).then(|| inner.after(since, usize::MAX));
+        drop(inner);
+        found.map(|(entries, missed)| Batch::of(&entries, missed))
     }
 
     /// The daemon ends: nobody waits any longer.
@@ -171,13 +178,18 @@ impl EventLog {
 }
 
 impl Inner {
-    fn after(&self, since: u64, limit: usize) -> Batch {
+    fn after(&self, since: u64, limit: usize) -> (Vec<Arc<Entry>>, u64) {
         let wanted = self.last.saturating_sub(since);
         let kept = self.entries.len() as u64;
         let count = usize::try_from(wanted.min(kept)).unwrap_or(usize::MAX).min(limit);
-        let events =
-            self.entries.iter().skip(self.entries.len() - count).map(|kept| kept.entry.clone()).collect();
-        Batch { events, missed: wanted.saturating_sub(kept) }
+        let newest = self.entries.iter().skip(self.entries.len() - count);
+        (newest.map(|kept| kept.entry.clone()).collect(), wanted.saturating_sub(kept))
+    }
+}
+
+impl Batch {
+    fn of(entries: &[Arc<Entry>], missed: u64) -> Batch {
+        Batch { events: entries.iter().map(|entry| Entry::clone(entry)).collect(), missed }
     }
 }
 

@@ -26,6 +26,8 @@ pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub enum Question {
     /// The object of `diehard status --json`.
     Status,
+    /// What the daemon measures about itself and its links.
+    Vitals,
     /// The object of `diehard why SERVICE --json`.
     Why {
         /// Name.

@@ -81,6 +81,7 @@ impl Rehearsal {
         });
         let desk = Desk {
             ask: Box::new(move |request| asking.try_send(request).is_ok()),
+            vitals: Box::new(Default::default),
             config: Arc::new(RwLock::new(Arc::new(samples::config()))),
             events: events.clone(),
             checks: checks.clone(),

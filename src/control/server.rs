@@ -9,6 +9,7 @@
 //!     config: config.clone(),          // Arc<RwLock<Arc<Config>>>: the driver replaces it on reload
 //!     events: events.clone(),
 //!     checks: board.clone(),
+//!     vitals: Box::new(move || …),     // from what the threads publish
 //!     traffic: Box::new(|| …),         // the counters, without blocking
 //! })?;
 //! …
@@ -28,6 +29,7 @@ use super::checks::Board;
 use super::events::EventLog;
 use super::protocol::{self, Answer, Question};
 use super::status::Traffic;
+use super::vitals::Vitals;
 use crate::config::Config;
 use crate::controller::View;
 use crate::wire::Command;
@@ -72,6 +74,8 @@ pub struct Desk {
     pub ask: Box<dyn Fn(Request) -> bool + Send + Sync>,
     /// The configuration in force.
     pub config: Arc<RwLock<Arc<Config>>>,
+    /// What the daemon measures about itself.
+    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
     /// What happened.
     pub events: Arc<EventLog>,
     /// How the checks stand.

@@ -28,6 +28,16 @@ pub(super) enum Paint {
     Alarm,
 }
 
+/// The word for a finding's level.
+pub(super) fn finding_paint(look: Look, level: super::doctor::Level, word: &str) -> String {
+    let paint = match level {
+        super::doctor::Level::Ok => Paint::Green,
+        super::doctor::Level::Warning => Paint::Yellow,
+        super::doctor::Level::Failure => Paint::Alarm,
+    };
+    look.paint(paint, word)
+}
+
 impl Look {
     pub(super) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {

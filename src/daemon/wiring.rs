@@ -95,7 +95,10 @@ impl Running {
         let keeper = Box::new(move |question: &Question| front.serve(question));
         let counted = published.clone();
         let traffic = Box::new(move || counted.counters.traffic());
-        let desk = Desk { ask, config, events, checks, keeper, traffic };
+        let (file, state) = (plan.arguments.config.clone(), plan.arguments.state_dir.clone());
+        let measured = published.clone();
+        let vitals = Box::new(move || measured.vitals(&file, &state));
+        let desk = Desk { ask, config, events, checks, keeper, traffic, vitals };
         // Its failure is the last that needs no thread to be ended.
         let server = Server::start(&plan.arguments.run_dir, desk).map_err(|error| error.to_string())?;
         // Before anything happens.

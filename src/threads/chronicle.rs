@@ -177,12 +177,12 @@ impl Work {
             past.number += 1;
             let line = Line {
                 id: self.thread.me.0,
-                node: entry.node,
+                node: entry.node.clone(),
                 log: past.log,
                 number: past.number,
                 time_us: micros(time),
-                text: entry.text,
-                fields: entry.fields,
+                text: entry.text.clone(),
+                fields: entry.fields.clone(),
             };
             past.file.append(&line);
             past.keep_own(&line);

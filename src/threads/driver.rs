@@ -39,6 +39,7 @@ use std::time::Duration;
 
 mod lateness;
 mod stopwatch;
+pub mod trips;
 use lateness::Lateness;
 use stopwatch::Stopwatch;
 
@@ -128,6 +129,8 @@ struct Work {
     stopwatch: Stopwatch,
     /// Who can be asked whom they see.
     witnesses: Vec<NodeId>,
+    /// The members may have changed since they were looked for.
+    other_members: bool,
     /// p, as the controller sees it.
     probe_interval: Duration,
     next_measure: Instant,
@@ -150,6 +153,7 @@ impl Driver {
             lateness: Lateness::new(now),
             stopwatch: Stopwatch::default(),
             witnesses: Vec::new(),
+            other_members: true,
             next_measure: now + MEASURE_INTERVAL,
             driver: self,
         };
@@ -253,6 +257,11 @@ impl Work {
     fn handle(&mut self, input: Input) {
         let now = clock::now();
         self.stopwatch.sees(now, self.overdue(), &input);
+        if let Input::Packet { header, packet: Packet::HelloAck { nonce } } = &input
+            && let Some(mut trips) = self.driver.published.trips.try_lock()
+        {
+            trips.answered(now, header.from, header.link, *nonce);
+        }
         self.driver.controller.handle(now, input);
         self.take_effects(now);
     }
@@ -275,6 +284,12 @@ impl Work {
             Effect::Send { to, links, mut packet } => {
                 if let Packet::Status(status) = &mut packet {
                     complete(status, driver, &self.config, self.digest);
+                }
+                if let (Packet::Hello { nonce }, Destination::Node(right)) = (&packet, to) {
+                    // Who reads it may be held up: then this one is not counted.
+                    if let Some(mut trips) = driver.published.trips.try_lock() {
+                        trips.sent(now, right, links, *nonce);
+                    }
                 }
                 let stamp = driver.controller.stamp();
                 self.outgoing.push(Outgoing { to, links, packet, stamp, taken: now });
@@ -334,7 +349,14 @@ impl Work {
 
     fn tell(&mut self, now: Instant, event: &Event) {
         self.stopwatch.happened(now, self.overdue(), event);
+        self.other_members |= matches!(
+            event,
+            Event::Committed { .. } | Event::Suspected { .. } | Event::Cleared { .. } | Event::Down { .. }
+        );
         if let &Event::Taken { service, from } = event {
+            if std::mem::take(&mut self.other_members) {
+                self.witnesses = witnesses(&self.driver.controller.view(now));
+            }
             let steps = self.stopwatch.steps(now, from);
             let witnesses = self.witnesses.iter().copied().filter(|&node| Some(node) != from);
             let order = receipts::Order::Taken { service, steps, witnesses: witnesses.collect(), at: now };
@@ -376,7 +398,6 @@ impl Work {
         };
         let moving: Vec<ServiceId> = view.services.iter().filter(moves).map(|service| service.id).collect();
         *self.driver.published.moving.lock() = moving.into();
-        self.witnesses = witnesses(&view);
         *self.driver.published.view.lock() = Some(Arc::new(self.completed(view)));
         if let Some(worst) = self.lateness.changed(LATENESS_STEP) {
             self.handle(Input::Lateness(worst));

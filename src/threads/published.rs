@@ -2,18 +2,23 @@
 //!
 //! Written by one thread each, read by many; no lock here is held over I/O.
 
+use super::driver::trips::Trips;
 use super::life_signs::LifeSigns;
 use crate::config::Config;
 use crate::control::checks::Board;
 use crate::control::events::EventLog;
 use crate::control::status::Traffic;
+use crate::control::vitals::{Trip, Vitals};
 use crate::controller::View;
+use crate::os::clock;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// One of each, for the whole process.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub struct Published {
     pub keys: RwLock<Arc<Keyring>>,
     /// How far the own wall clock is ahead of each other node's, in µs; written by the thread `chronicle`.
     pub clocks: Arc<Mutex<BTreeMap<NodeId, i64>>>,
+    /// What becomes of HELLO; written by the driver, read by the control threads.
+    pub trips: Mutex<Trips>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
 }
@@ -74,6 +81,7 @@ impl Published {
             busy: Mutex::default(),
             moving: Mutex::default(),
             clocks: Arc::default(),
+            trips: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -94,6 +102,34 @@ impl Published {
         *self.keys.write() = Arc::new(keys);
         let mut told = self.told.lock();
         (told.key, told.next_key) = (key, next_key);
+    }
+
+    /// What the daemon measures about itself.
+    pub fn vitals(&self, config_file: &Path, state_dir: &Path) -> Vitals {
+        let config = self.config();
+        let name = |id: NodeId| config.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
+        let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
+        let summaries = self.trips.lock().summaries(clock::now(), config.cluster.hello_interval);
+        let trips = summaries.map(|summary| Trip {
+            role: summary.role.to_string(),
+            to: summary.to.map(name),
+            sent: summary.sent,
+            answered: summary.answered,
+            round_trip_ms: summary.round_trip.map(millis),
+        });
+        let clocks = self.clocks.lock().clone();
+        Vitals {
+            config_file: config_file.to_owned(),
+            state_dir: state_dir.to_owned(),
+            pid: std::process::id(),
+            trips: trips.into(),
+            clocks_ms: clocks
+                .into_iter()
+                .map(|(id, offset_us)| (name(id), offset_us as f64 / 1000.0))
+                .collect(),
+            thrown_away: self.counters.text(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 
     /// Is the daemon ending?

@@ -5,6 +5,7 @@
 //! others' hands and own faults, `partitions` cuts and heals, `configured` one configuration for all, `checked` and
 //! `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
 //! `monitor` what a browser shows of all that,
+//! `operators` what an operator sees,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins
 //! with a settled cluster and leaves one; after a failure the next test gets a fresh lab.
 
@@ -19,6 +20,7 @@ mod guardian;
 mod hands;
 mod instrument;
 mod monitor;
+mod operators;
 mod partitions;
 mod placed;
 mod remains;
@@ -114,6 +116,7 @@ pub fn run(options: &Options) -> Outcome<bool> {
     served.extra += &crate::agents::configuration();
     tally.group(&served, "4", &agents::TESTS.iter().collect::<Vec<_>>())?;
     tally.group(&plan(options, 4, Scripts::None), "4", &monitor::TESTS.iter().collect::<Vec<_>>())?;
+    tally.group(&plan(options, 4, Scripts::None), "4", &operators::TESTS.iter().collect::<Vec<_>>())?;
     if tally.wanted("nothing-left") {
         tally.judge("nothing-left", || remains::compare(&before))?;
     }

@@ -70,7 +70,7 @@ fn close(earlier: &str, later: &str) -> bool {
 }
 
 /// Milliseconds within the day: across midnight nothing is told together, which harms nobody.
-fn millis(time: &str) -> Option<u64> {
+pub(super) fn millis(time: &str) -> Option<u64> {
     let (_, clock) = time.strip_suffix('Z')?.split_once('T')?;
     let (clock, millis) = clock.split_once('.')?;
     let mut parts = clock.split(':').map(|part| part.parse::<u64>().ok());

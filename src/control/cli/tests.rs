@@ -11,6 +11,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod every;
+
 /// Exit code, standard output, standard error.
 type Outcome = (u8, String, String);
 

@@ -3,6 +3,7 @@
 use super::{End, refused};
 use crate::control::client::Client;
 use crate::control::status::{NodeStatus, ServiceStatus, Status};
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,17 @@ pub fn until(
     client: &mut Client,
     timeout_s: u32,
     mut goal: impl FnMut(&Status) -> Progress,
+    mut person: Option<&mut dyn Write>,
 ) -> Result<Duration, End> {
     let start = Instant::now();
+    let mut shown = 0;
     loop {
         let progress = goal(&client.status()?);
         let waited = start.elapsed();
+        let ends = !matches!(progress, Progress::Going(_)) || waited >= Duration::from_secs(timeout_s.into());
+        if let Some(person) = &mut person {
+            shown = show(*person, shown, waited.as_secs(), ends, &progress);
+        }
         match progress {
             Progress::Done => return Ok(waited),
             Progress::Failed(why) => return Err(refused(why)),
@@ -40,6 +47,19 @@ pub fn until(
             Progress::Going(_) => thread::park_timeout(POLL),
         }
     }
+}
+
+/// One line that is written over each second, and wiped out at the end. Returns the second that it shows.
+fn show(person: &mut dyn Write, shown: u64, second: u64, ends: bool, progress: &Progress) -> u64 {
+    // Where nobody can read it, the goal is waited for all the same.
+    let _ = match progress {
+        _ if ends && shown > 0 => write!(person, "\r\x1b[K").and_then(|()| person.flush()),
+        Progress::Going(missing) if second > shown && !ends => {
+            write!(person, "\r\x1b[K{second} s: {missing}").and_then(|()| person.flush())
+        }
+        _ => return shown,
+    };
+    second
 }
 
 /// Has the service arrived? Back at its old holder after it was on its way: given up.

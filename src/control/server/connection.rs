@@ -133,6 +133,10 @@ fn answer(shared: &Shared, question: Question) -> Answer {
             status.traffic = (shared.desk.traffic)();
             return Ok(serde_json::to_value(status).expect("a status has string keys only"));
         }
+        Question::Vitals => {
+            let vitals = (shared.desk.vitals)();
+            return Ok(serde_json::to_value(vitals).expect("vitals have string keys only"));
+        }
         Question::Why { service } => return why(shared, &config, &service),
         Question::Events { since, limit, .. } => {
             let batch = shared.desk.events.after(since.unwrap_or(0), limit.unwrap_or(usize::MAX));

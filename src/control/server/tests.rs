@@ -47,6 +47,7 @@ fn desk(ask: impl Fn(Request) -> bool + Send + Sync + 'static) -> Desk {
         checks: Arc::default(),
         keeper,
         traffic: Box::new(Traffic::default),
+        vitals: Box::new(Default::default),
     }
 }
 

@@ -1,4 +1,21 @@
 use super::*;
+
+#[test]
+fn a_person_sees_how_far_it_is_after_a_second() {
+    let going = |text: &str| Progress::Going(text.to_owned());
+    let mut screen = Vec::new();
+    let mut shown = show(&mut screen, 0, 0, false, &going("early"));
+    assert_eq!((shown, screen.len()), (0, 0));
+    for second in [1, 1, 2] {
+        shown = show(&mut screen, shown, second, false, &going("www1 is moving"));
+    }
+    show(&mut screen, shown, 2, true, &Progress::Done);
+    let expected = "\r\x1b[K1 s: www1 is moving\r\x1b[K2 s: www1 is moving\r\x1b[K";
+    assert_eq!(String::from_utf8_lossy(&screen), expected);
+    let mut quick = Vec::new();
+    show(&mut quick, 0, 0, true, &Progress::Done);
+    assert!(quick.is_empty(), "what takes no second shows nothing");
+}
 use crate::control::status::samples::{config, lines, view};
 use crate::control::status::status;
 
