@@ -91,6 +91,8 @@ pub const EVENTS: &[(&str, Severity)] = &[
     ("check-stays", Severity::Warning),
     ("check-step", Severity::Warning),
     ("check-suspected", Severity::Warning),
+    ("check-warning", Severity::Warning),
+    ("check-warning-over", Severity::Info),
     ("cleared", Severity::Info),
     ("committed", Severity::Info),
     ("config-agrees", Severity::Info),
