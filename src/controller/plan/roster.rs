@@ -94,12 +94,12 @@ impl Controller {
         }
         next.hello_interval = config.cluster.hello_interval;
         next.probe_divisor = divisor;
-        for service in &config.services {
-            if next.slot(service.id).is_none() {
-                let slot = Slot { service: service.id, holder: None, phase: Phase::Held, pinned: false };
-                next.table.push(slot);
-            }
-        }
+        let new = |service: &crate::config::Service| {
+            let slot = Slot { service: service.id, holder: None, phase: Phase::Held, pinned: false };
+            next.slot(service.id).is_none().then_some(slot)
+        };
+        let new: Vec<Slot> = config.services.iter().filter_map(new).collect();
+        next.table.extend(new);
         // A service that is no longer in the file: first nobody holds it, then it goes.
         let epoch = epoch_of(self.committed.as_ref());
         let others: Vec<NodeId> =

@@ -254,4 +254,13 @@ fn a_reload_adds_and_removes_services() {
     });
     assert_eq!(bench.controller(1).timing.t, Duration::from_millis(200));
     assert!(serves(&bench, 0, &[0]) && serves(&bench, 1, &[1]));
+    // One that stands between others in the order of the table.
+    let mut config = (*config).clone();
+    config.services.insert(2, configured_service(2, Some(node(2))));
+    let config = Arc::new(config);
+    for at in 0..3 {
+        bench.input(at, Input::Reload(Arc::clone(&config)));
+    }
+    bench.wait("both", 6000, |bench| serves(bench, 2, &[2, 4]));
+    assert_eq!(bench.state(0).map(|state| state.table.len()), Some(4), "each once");
 }
