@@ -32,7 +32,7 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         Event::Joined { node: it, incarnation } => {
             format!("{} joined the cluster (incarnation {incarnation})", node(it))
         }
-        Event::Left { node: it } => format!("{} left the cluster in order", node(it)),
+        Event::Left { node: it } => format!("{} is no member of the cluster any more", node(it)),
         Event::Committed { epoch } => format!("a majority stored the state {epoch}"),
         Event::Taken { service: it, from: Some(from) } => {
             format!("{} is served here now, taken over from {}", service(it), node(from))

@@ -22,7 +22,7 @@ fn every_event() -> Vec<(Event, &'static str)> {
         (Event::Following { controller: WEB1, epoch }, "following web1 as the controller, epoch 3.17"),
         (Event::ControllerLost { controller: WEB1 }, "the controller web1 is lost"),
         (Event::Joined { node, incarnation }, "web2 joined the cluster (incarnation 17)"),
-        (Event::Left { node }, "web2 left the cluster in order"),
+        (Event::Left { node }, "web2 is no member of the cluster any more"),
         (Event::Committed { epoch }, "a majority stored the state 3.17"),
         (Event::Taken { service, from: Some(node) }, "www2 is served here now, taken over from web2"),
         (Event::Taken { service, from: None }, "www2 is served here now"),
