@@ -300,6 +300,16 @@ impl Counters {
 }
 
 #[cfg(test)]
+impl Published {
+    /// For a test that plays the rest of the daemon: this configuration, and some key.
+    pub fn of(configuration: &str) -> Arc<Self> {
+        let parsed = crate::config::parse("test", configuration.as_bytes()).expect("a right configuration");
+        let keys = Keyring::of(crate::wire::Key::new(&[7; 32], "test").expect("long enough"));
+        Arc::new(Published::new(Arc::new(parsed.config), keys, LifeSigns::new().expect("a page")))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,15 +2,13 @@ use super::*;
 use crate::config;
 use crate::control::check_words::concerned;
 use crate::control::events::Entry;
+use crate::control::scratch::Directory;
 use crate::control::server::Request;
 use crate::recovery::Standing;
-use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
 use crate::wire::Command;
-use crate::wire::{Key, Keyring};
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
 
 const BASE: &str = "
 [cluster]
@@ -36,7 +34,7 @@ struct Lab {
     services: Mailbox<services::Order>,
     published: Arc<Published>,
     thread: JoinHandle<()>,
-    directory: PathBuf,
+    directory: Directory,
     seen: std::cell::Cell<u64>,
 }
 
@@ -46,14 +44,11 @@ fn www(number: u8) -> ServiceId {
 
 /// `DIR` in the checks is a directory of the test's own.
 fn lab(name: &str, checks: &str) -> Lab {
-    let directory = std::env::temp_dir().join(format!("diehard-checks-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir(&directory).expect("a new directory");
-    let text = format!("{BASE}{checks}").replace("DIR", &directory.display().to_string());
-    let parsed = config::parse("test", text.as_bytes()).expect("a right configuration").config;
-    let me = parsed.nodes[0].id;
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
-    let published = Arc::new(Published::new(Arc::new(parsed), keys, LifeSigns::new().expect("a page")));
+    let directory = Directory::new(name);
+    let place = directory.path.display();
+    let text = format!("{BASE}{checks}").replace("DIR", &place.to_string());
+    let published = Published::of(&text);
+    let me = published.config().nodes[0].id;
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(64).expect("descriptors");
     let (ordering, services) = mailbox(64).expect("descriptors");
@@ -65,7 +60,7 @@ fn lab(name: &str, checks: &str) -> Lab {
         services: ordering,
         published: published.clone(),
         places: Arc::default(),
-        reboot: format!("echo restarted > {}/reboot", directory.display()),
+        reboot: format!("echo restarted > {place}/reboot"),
         seed: 7,
     };
     let thread = start_thread(checks);
@@ -131,7 +126,6 @@ impl Lab {
     fn end(self) {
         assert!(self.orders.send(Order::End));
         self.thread.join().expect("no assertion failed");
-        fs::remove_dir_all(&self.directory).expect("ours");
     }
 }
 
@@ -194,12 +188,12 @@ fn the_holders_ladder_restarts_then_moves_then_gives_everything_away_then_reboot
     assert_eq!(lab.event(), "check-refused c standby");
     assert_eq!(lab.event(), "check-step c reboot");
     let until = patience();
-    while !lab.directory.join("reboot").exists() {
+    while !lab.directory.path.join("reboot").exists() {
         assert!(clock::now() < until, "no reboot");
         clock::sleep_until(clock::now() + Duration::from_millis(5));
     }
     assert_eq!(lab.event(), "check-exhausted c -");
-    fs::write(lab.directory.join("well"), "").expect("writable");
+    fs::write(lab.directory.path.join("well"), "").expect("writable");
     assert_eq!(lab.event(), "check-recovered c -");
     assert_eq!(lab.unfit(), (vec![], vec![]));
     lab.end();
@@ -247,7 +241,7 @@ fn the_end_of_a_process_is_seen_long_before_the_next_poll() {
         "process",
         "[check c]\nservice = www1\ntype = process\ntarget = DIR/pid\ninterval = 1h\npolicy = restart:1/1h\n",
     );
-    fs::write(lab.directory.join("pid"), child.id().to_string()).expect("writable");
+    fs::write(lab.directory.path.join("pid"), child.id().to_string()).expect("writable");
     lab.hold(&[www(1)]);
     assert_eq!(lab.standing("c", Standing::Well), format!("process {} lives", child.id()));
     child.kill().expect("ours");
@@ -271,14 +265,14 @@ fn commands_of_the_service_keep_its_checks_from_judging() {
     // As long as a command runs it does not even run; when that has ended it does.
     *lab.published.busy.lock() = [].into();
     assert_eq!(lab.event(), "check-failing c -");
-    assert!(lab.directory.join("ran").exists());
+    assert!(lab.directory.path.join("ran").exists());
     lab.end();
 }
 
 #[test]
 fn a_worker_that_hangs_is_written_off_and_the_others_go_on() {
     let lab = lab("hang", "");
-    let fifo = lab.directory.join("fifo");
+    let fifo = lab.directory.path.join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     // Opening it for reading hangs until somebody writes: as a disk does, for as long as it likes.
     let text = format!(
@@ -297,7 +291,7 @@ fn a_worker_that_hangs_is_written_off_and_the_others_go_on() {
     assert!(message.starts_with("no answer for "), "{message}");
     assert!(lab.standing("c", Standing::Well).starts_with("load average "));
     // It lets go: the late answer counts for nothing, the next run does.
-    let aside = lab.directory.join("aside");
+    let aside = lab.directory.path.join("aside");
     fs::rename(&fifo, &aside).expect("ours");
     fs::write(&fifo, std::process::id().to_string()).expect("writable");
     fs::write(&aside, "1").expect("somebody reads");
@@ -380,12 +374,12 @@ fn warnings_begin_and_end_once_and_take_no_step() {
          target = test ! -e DIR/full || { echo 'WARNING - 85% | used=85%'; exit 1; }\n",
     );
     lab.standing("disk", Standing::Well);
-    fs::write(lab.directory.join("full"), "").expect("writable");
+    fs::write(lab.directory.path.join("full"), "").expect("writable");
     assert_eq!(lab.event(), "check-warning disk -");
     let line = lab.published.checks.read().remove("disk").expect("it is on the board");
     assert_eq!((line.standing, line.warning), (Standing::Well, true));
     assert_eq!((line.message.as_str(), line.performance.as_deref()), ("WARNING - 85%", Some("used=85%")));
-    fs::remove_file(lab.directory.join("full")).expect("ours");
+    fs::remove_file(lab.directory.path.join("full")).expect("ours");
     assert_eq!(lab.event(), "check-warning-over disk -");
     lab.end();
 }

@@ -1,8 +1,8 @@
 #![allow(clippy::disallowed_methods, reason = "threads live in real time")]
 
 use super::*;
+use crate::control::scratch::Directory;
 use crate::threads::mailbox::mailbox;
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 const TEXT: &str = "
@@ -27,19 +27,9 @@ struct Bench {
     thread: JoinHandle<()>,
 }
 
-fn directory(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("diehard-chronicle-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir(&path).expect("made");
-    path
-}
-
 fn start(name: &str, directory: &Path) -> Bench {
-    let config = crate::config::parse("test", TEXT.as_bytes()).expect("right").config;
-    let me = config.node_named(name).expect("there").id;
-    let signs = crate::threads::life_signs::LifeSigns::new().expect("a page");
-    let keys = crate::wire::Keyring::of(crate::wire::Key::new(&[7; 32], "test").expect("long enough"));
-    let published = Arc::new(Published::new(Arc::new(config), keys, signs));
+    let published = Published::of(TEXT);
+    let me = published.config().node_named(name).expect("there").id;
     published.events.name(name);
     let past = Past::read(directory, me, &published);
     let (orders, inbox) = mailbox(ORDERS).expect("a mailbox");
@@ -85,8 +75,8 @@ impl Bench {
 
 #[test]
 fn each_node_tells_the_whole_story_even_after_losses_and_restarts() {
-    let (home_a, home_b) = (directory("a"), directory("b"));
-    let (a, b) = (start("a", &home_a), start("b", &home_b));
+    let (home_a, home_b) = (Directory::new("a"), Directory::new("b"));
+    let (a, b) = (start("a", &home_a.path), start("b", &home_b.path));
     a.happens("one");
     let has = |bench: &Bench, text: &str| bench.texts().iter().any(|known| known == text);
     a.talk(&b, |_| false, || has(&b, "a: one"));
@@ -105,27 +95,26 @@ fn each_node_tells_the_whole_story_even_after_losses_and_restarts() {
     assert!(b.published.clocks.lock().contains_key(&a.me));
     a.end();
     // It comes back with everything, its own new events go on, and nobody takes the old ones twice.
-    let a = start("a", &home_a);
+    let a = start("a", &home_a.path);
     assert_eq!(a.texts().len(), 4, "{:?}", a.texts());
     a.happens("five");
     a.talk(&b, |_| false, || has(&b, "a: five"));
     b.end();
     // One that was away asks for what it missed, of the sender's earlier life as well.
-    std::fs::remove_dir_all(&home_b).expect("ours");
-    std::fs::create_dir(&home_b).expect("again");
-    let b = start("b", &home_b);
+    std::fs::remove_dir_all(&home_b.path).expect("ours");
+    std::fs::create_dir(&home_b.path).expect("again");
+    let b = start("b", &home_b.path);
     a.talk(&b, |_| false, || has(&b, "a: five"));
     let known: Vec<String> = b.texts().into_iter().filter(|text| text.starts_with("a: ")).collect();
     assert_eq!(known, ["a: one", "a: two", "a: three", "a: five"]);
     a.end();
     b.end();
-    let _ = (std::fs::remove_dir_all(home_a), std::fs::remove_dir_all(home_b));
 }
 
 #[test]
 fn a_stream_of_events_is_paced_and_arrives_whole() {
-    let home = directory("pace");
-    let a = start("a", &home);
+    let home = Directory::new("pace");
+    let a = start("a", &home.path);
     for number in 0..200 {
         a.happens(&format!("{number} {}", "x".repeat(300)));
     }
@@ -145,5 +134,4 @@ fn a_stream_of_events_is_paced_and_arrives_whole() {
     let least = SAY_INTERVAL * (packets - 1);
     assert!(clock::now().since(begin) + Duration::from_millis(5) >= least, "{packets} packets");
     a.end();
-    let _ = std::fs::remove_dir_all(home);
 }

@@ -1,10 +1,7 @@
 use super::*;
-use crate::config;
 use crate::os::namespace::{run, within};
-use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
 use crate::wire::ArpOperation::{self, Reply, Request};
-use crate::wire::{Key, Keyring};
 use std::time::Duration;
 
 const CONFIG: &str = "
@@ -33,10 +30,7 @@ struct Lab {
 
 fn lab() -> Lab {
     run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
-    let parsed = config::parse("test", CONFIG.as_bytes()).expect("a right configuration");
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
-    let published =
-        Arc::new(Published::new(Arc::new(parsed.config), keys, LifeSigns::new().expect("a page")));
+    let published = Published::of(CONFIG);
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(64).expect("descriptors");
     let card = Card::open("eth0").expect("descriptors");

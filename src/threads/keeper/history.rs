@@ -204,23 +204,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("diehard-history-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).expect("a directory");
-            Place(path)
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::control::scratch::Directory;
 
     fn version(number: u64, edit: u32) -> Version {
         Version {
@@ -240,8 +224,8 @@ mod tests {
 
     #[test]
     fn ten_are_kept_over_a_restart_and_never_less_than_what_counts() {
-        let place = Place::new("ten");
-        let mut history = History::open(&place.0).expect("made");
+        let place = Directory::new("ten");
+        let mut history = History::open(&place.path).expect("made");
         assert_eq!(history.next_edit(), Mark { number: 0, edit: 1 });
         keep(&mut history, version(1, 0));
         history.stands(Mark { number: 1, edit: 0 }).expect("written");
@@ -254,7 +238,7 @@ mod tests {
         };
         let expected = "1 1.6 1.7 1.8 1.9 1.10 1.11 1.12 1.13 1.14";
         assert_eq!(marks(&history), expected);
-        let again = History::open(&place.0).expect("there");
+        let again = History::open(&place.path).expect("there");
         assert_eq!((marks(&again).as_str(), again.versions()), (expected, history.versions()));
         assert_eq!(again.current(), Some(&version(1, 0)));
         assert_eq!(again.agreed(), Some(&version(1, 0)));
@@ -262,17 +246,17 @@ mod tests {
 
     #[test]
     fn what_is_torn_or_unfinished_is_none_of_them() {
-        let place = Place::new("torn");
-        let mut history = History::open(&place.0).expect("made");
+        let place = Directory::new("torn");
+        let mut history = History::open(&place.path).expect("made");
         keep(&mut history, version(1, 0));
         let draft = history.draft(&version(2, 0)).expect("written");
-        fs::write(place.0.join(DIRECTORY).join("0000000003.0000.json"), b"{\"mark\":").expect("written");
-        let again = History::open(&place.0).expect("there");
+        fs::write(place.path.join(DIRECTORY).join("0000000003.0000.json"), b"{\"mark\":").expect("written");
+        let again = History::open(&place.path).expect("there");
         assert_eq!(again.versions(), [version(1, 0)]);
         assert!(again.current().is_none());
         drop(draft);
-        assert_eq!(History::open(&place.0).expect("there").versions(), [version(1, 0)]);
-        fs::remove_dir_all(&place.0).expect("ours");
+        assert_eq!(History::open(&place.path).expect("there").versions(), [version(1, 0)]);
+        fs::remove_dir_all(&place.path).expect("ours");
         let error = history.draft(&version(2, 0)).expect_err("no directory");
         assert!(error.to_string().contains(".0000000002.0000.json.new: No such file"), "{error}");
         assert_eq!(history.versions(), [version(1, 0)]);

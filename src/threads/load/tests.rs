@@ -1,10 +1,8 @@
 //! The thread itself: what the driver is told, and that nothing is left of a script.
 
 use super::*;
-use crate::config;
-use crate::threads::life_signs::LifeSigns;
+use crate::control::scratch::Directory;
 use crate::threads::mailbox::{Mailbox, Received, mailbox};
-use crate::wire::{Key, Keyring};
 use std::thread::JoinHandle;
 
 /// Anything here takes moments; this is for a machine that is very busy.
@@ -17,20 +15,16 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-fn configured(lines: &str) -> Arc<Config> {
-    let text = format!(
+fn configuration(lines: &str) -> String {
+    format!(
         "[cluster]\nname = t\n{lines}\n[node a]\npriority = 1\ninternal = eth1 10.0.0.1/24\nexternal = eth0\n\
          [service s]\nhome = a\naddress = 192.0.2.1/24\n"
-    );
-    Arc::new(config::parse("t", text.as_bytes()).expect("right").config)
+    )
 }
 
 fn running(lines: &str) -> Running {
-    let config = configured(lines);
-    let me = config.nodes[0].id;
-    let signs = LifeSigns::new().expect("a page");
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
-    let published = Arc::new(Published::new(config, keys, signs));
+    let published = Published::of(&configuration(lines));
+    let me = published.config().nodes[0].id;
     let (driver, told) = mailbox(64).expect("an eventfd");
     let bell = Doorbell::new().expect("an eventfd");
     let load = Load { me, driver, published: published.clone(), bell: bell.clone() };
@@ -74,14 +68,16 @@ fn a_script_is_asked_and_what_it_says_is_told_in_steps() {
 fn a_script_that_fails_is_told_once_and_counts_no_more_until_it_works_again() {
     let mut running = running("load = script\nload_script = echo 0.2");
     assert_eq!(running.next(), Some(200));
-    *running.published.config.write() = configured("load = script\nload_script = echo 0.2; exit 3");
+    *running.published.config.write() =
+        Published::of(&configuration("load = script\nload_script = echo 0.2; exit 3")).config();
     assert_eq!(running.next(), None);
     let text = running.event().expect("an event");
     assert!(
         text.contains("cannot be measured here: exit code 3; this node's services are counted"),
         "{text}"
     );
-    *running.published.config.write() = configured("load = script\nload_script = echo 0.4");
+    *running.published.config.write() =
+        Published::of(&configuration("load = script\nload_script = echo 0.4")).config();
     assert_eq!(running.next(), Some(400));
     assert_eq!(running.event().as_deref(), Some("the load (script) is measured here again"));
     running.end();
@@ -91,18 +87,17 @@ fn a_script_that_fails_is_told_once_and_counts_no_more_until_it_works_again() {
 fn another_source_takes_over_at_a_reload_and_services_need_no_measuring() {
     let mut running = running("load = script\nload_script = echo 900");
     assert_eq!(running.next(), Some(900_000));
-    *running.published.config.write() = configured("load = services");
+    *running.published.config.write() = Published::of(&configuration("load = services")).config();
     assert_eq!(running.next(), None);
-    *running.published.config.write() = configured("load = cpu");
+    *running.published.config.write() = Published::of(&configuration("load = cpu")).config();
     assert!(running.next().is_some_and(|load| load <= 1000));
     running.end();
 }
 
 #[test]
 fn a_script_that_ignores_term_is_gone_when_the_daemon_has_ended() {
-    let directory = std::env::temp_dir().join(format!("placement-load-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let mark = directory.join("pid");
+    let directory = Directory::new("load");
+    let mark = directory.path.join("pid");
     let script = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", mark.display());
     let running = running(&format!("load = script\nload_script = {script}"));
     let until = clock::now() + PATIENCE;
@@ -120,5 +115,4 @@ fn a_script_that_ignores_term_is_gone_when_the_daemon_has_ended() {
         assert!(clock::now() < until, "the script lives on");
         clock::sleep_until(clock::now() + Duration::from_millis(5));
     }
-    std::fs::remove_dir_all(&directory).expect("its own directory");
 }

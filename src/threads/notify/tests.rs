@@ -1,9 +1,8 @@
 use super::*;
 use crate::control::events::EventLog;
+use crate::control::scratch::Directory;
 use crate::os::namespace;
-use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
-use crate::wire::{Key, Keyring};
 use serde_json::{Map, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,18 +31,14 @@ struct Lab {
     orders: Sender<Order>,
     published: Arc<Published>,
     thread: JoinHandle<()>,
-    directory: PathBuf,
+    directory: Directory,
 }
 
 /// `DIR` in the sections is a directory of the test's own.
 fn lab(name: &str, sections: &str) -> Lab {
-    let directory = std::env::temp_dir().join(format!("diehard-notify-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir(&directory).expect("a new directory");
+    let directory = Directory::new(name);
     let (orders, mailbox) = mailbox(ORDERS).expect("descriptors");
-    let config = config(sections, &directory);
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
-    let published = Arc::new(Published::new(config, keys, LifeSigns::new().expect("a page")));
+    let published = Published::of(&configuration(sections, &directory));
     let missed = Arc::new(AtomicU64::new(0));
     published.events.tap(tap(orders.clone(), missed.clone()));
     let me = published.config().nodes[0].id;
@@ -54,9 +49,8 @@ fn lab(name: &str, sections: &str) -> Lab {
     Lab { orders, published, thread: thread.expect("starts"), directory }
 }
 
-fn config(sections: &str, directory: &std::path::Path) -> Arc<Config> {
-    let text = format!("{CONFIG}{}", sections.replace("DIR", directory.to_str().expect("a plain path")));
-    Arc::new(crate::config::parse("test", text.as_bytes()).expect("a right configuration").config)
+fn configuration(sections: &str, directory: &Directory) -> String {
+    format!("{CONFIG}{}", sections.replace("DIR", directory.path.to_str().expect("a plain path")))
 }
 
 impl Lab {
@@ -73,7 +67,7 @@ impl Lab {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.directory.path.join(name)
     }
 
     fn lines(&self, name: &str) -> Vec<String> {
@@ -96,7 +90,6 @@ impl Lab {
     fn end(self) {
         self.orders.send(Order::End);
         self.thread.join().expect("ends");
-        fs::remove_dir_all(self.directory).expect("ours");
     }
 }
 
@@ -133,15 +126,14 @@ fn the_key_of_the_cluster_is_a_target_without_a_filter() {
     let lab = lab("plain", "");
     let with = CONFIG
         .replace("name = test", "name = test\nnotify = echo $DIEHARD_TARGET $DIEHARD_EVENT >> DIR/told");
-    let with = with.replace("DIR", lab.directory.to_str().expect("a plain path"));
-    let new = crate::config::parse("test", with.as_bytes()).expect("a right configuration").config;
-    *lab.published.config.write() = Arc::new(new);
+    let with = with.replace("DIR", lab.directory.path.to_str().expect("a plain path"));
+    *lab.published.config.write() = Published::of(&with).config();
     lab.happens(json!({"event": "reloaded"}));
     lab.happens(json!({"event": "committed"}));
     assert_eq!(lab.wait_for_lines("told", 2), ["notify reloaded", "notify committed"]);
     // Taken away again, it is told nothing more, and another in its place.
     let sections = "[notify other]\ntype = command\ntarget = echo $DIEHARD_NUMBER >> DIR/other\n";
-    *lab.published.config.write() = config(sections, &lab.directory);
+    *lab.published.config.write() = Published::of(&configuration(sections, &lab.directory)).config();
     lab.many(3);
     assert_eq!(lab.wait_for_lines("other", 3), ["1", "2", "3"]);
     assert_eq!(lab.lines("told").len(), 2);

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::os::namespace::{run, with_neighbour, within};
-use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
 
 const TEXT: &str = "
@@ -43,9 +42,7 @@ fn node(name: &str) -> NodeId {
 
 /// `name`'s thread in the calling thread's network, which serves www.
 fn start(name: &str) -> Bench {
-    let config = Arc::new(crate::config::parse("test", TEXT.as_bytes()).expect("right").config);
-    let keys = crate::wire::Keyring::of(crate::wire::Key::new(&[7; 32], "test").expect("long enough"));
-    let published = Arc::new(Published::new(config, keys, LifeSigns::new().expect("a page")));
+    let published = Published::of(TEXT);
     published.events.name(name);
     published.lease.replace(&[service()], Instant::MAX, &[], &[]);
     let (orders, inbox) = mailbox(ORDERS).expect("a mailbox");

@@ -1,8 +1,5 @@
 use super::*;
-use crate::config;
-use crate::threads::life_signs::LifeSigns;
 use crate::threads::mailbox::mailbox;
-use crate::wire::{Key, Keyring};
 use std::path::PathBuf;
 
 const CONFIG: &str = "
@@ -38,12 +35,9 @@ fn lab_with(name: &str, config: &str, places: Places) -> Lab {
     let file = std::env::temp_dir().join(format!("diehard-services-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&file);
     let text = config.replace("FILE", &file.display().to_string());
-    let parsed = config::parse("test", text.as_bytes()).expect("a right configuration");
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(16).expect("descriptors");
-    let keys = Keyring::of(Key::new(&[7; 32], "test").expect("long enough"));
-    let published =
-        Arc::new(Published::new(Arc::new(parsed.config), keys, LifeSigns::new().expect("a page")));
+    let published = Published::of(&text);
     let places = Arc::new(places);
     let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published, places };
     let thread = crate::threads::start("services", crate::threads::Urgency::Ordinary, || services.run());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Check, CheckOptions, CheckScope, PolicyStep};
+use crate::control::scratch::Directory;
 use crate::os::{clock, namespace};
 use crate::threads::services::agent::Places;
 use std::io::{Read, Write};
@@ -136,14 +137,14 @@ fn a_plugin_speaks_by_exit_code_and_first_line() {
 
 #[test]
 fn a_service_is_asked_by_its_own_status() {
-    let directory = std::env::temp_dir().join(format!("diehard-status-{}", std::process::id()));
-    let agents = directory.join("resource.d/test");
+    let directory = Directory::new("status");
+    let agents = directory.path.join("resource.d/test");
     std::fs::create_dir_all(&agents).expect("a new directory");
     let text = "#!/bin/sh\necho INFO: a note >&2\ncase $OCF_CHECK_LEVEL in 0) exit 0;; 1) echo ocf-exit-reason:no page >&2; \
                 exit 1;; 2) exit 7;; *) sleep 600;; esac\n";
     std::fs::write(agents.join("agent"), text).expect("writable");
     namespace::run(&format!("chmod 755 {}/agent", agents.display()));
-    let places = Places { ocf_root: directory.clone(), ..Places::default() };
+    let places = Places { ocf_root: directory.path.clone(), ..Places::default() };
     let asked = |status: &str, level: &str| {
         let mut job = job(CheckKind::Service, level);
         (job.statuses, job.places) = (vec![(None, status.to_owned())], Arc::new(places.clone()));
@@ -174,15 +175,13 @@ fn a_service_is_asked_by_its_own_status() {
     let bad = parts(&[("disk", "true"), ("web", "echo down; exit 3"), ("last", "kill -9 $$")]);
     assert_eq!(bad, Finding::bad("web: exit code 3: down"));
     let missing = asked("ocf:test:other", "0");
-    std::fs::remove_dir_all(&directory).expect("ours");
     assert!(!missing.well && missing.message.starts_with("there is no "), "{missing:?}");
 }
 
 #[test]
 fn a_process_is_found_and_its_end_is_told() {
-    let directory = std::env::temp_dir().join(format!("diehard-process-{}", std::process::id()));
-    std::fs::create_dir(&directory).expect("a new directory");
-    let file = directory.join("pid");
+    let directory = Directory::new("process");
+    let file = directory.path.join("pid");
     let path = file.to_str().expect("a plain path").to_owned();
     let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("sleep runs");
     let missing = finding(CheckKind::Process, &path);
@@ -197,7 +196,6 @@ fn a_process_is_found_and_its_end_is_told() {
     let dead = finding(CheckKind::Process, &path);
     std::fs::write(&file, "nonsense").expect("writable");
     let nonsense = finding(CheckKind::Process, &path);
-    std::fs::remove_dir_all(&directory).expect("ours");
     assert_eq!(missing, Finding::bad(format!("{path}: no such file or directory")));
     assert_eq!(found.finding, Finding::well(format!("process {} lives", child.id())));
     assert_eq!(found.process.expect("found").pid, child.id());
@@ -241,9 +239,8 @@ fn a_disk_that_is_full_or_read_only_says_so() {
         eprintln!("skipped: a mount needs root");
         return;
     }
-    let directory = std::env::temp_dir().join(format!("diehard-full-{}", std::process::id()));
-    std::fs::create_dir(&directory).expect("a new directory");
-    let path = directory.to_str().expect("a plain path").to_owned();
+    let directory = Directory::new("full");
+    let path = directory.path.to_str().expect("a plain path").to_owned();
     // A mount namespace of this thread's own: whatever happens, nothing stays mounted.
     std::thread::spawn({
         let path = path.clone();
@@ -268,7 +265,7 @@ fn a_disk_that_is_full_or_read_only_says_so() {
     })
     .join()
     .expect("no assertion failed");
-    std::fs::remove_dir(&directory).expect("empty");
+    std::fs::remove_dir(&directory.path).expect("empty");
     assert_eq!(finding(CheckKind::Disk, &path), Finding::bad(format!("{path}: no such file or directory")));
 }
 
@@ -358,9 +355,8 @@ fn a_disk_that_hangs_holds_nobody_but_its_worker() {
         eprintln!("skipped: a disk that hangs needs root, loop devices, mkfs.ext4 and fsfreeze");
         return;
     }
-    let directory = std::env::temp_dir().join(format!("diehard-frozen-{}", std::process::id()));
-    std::fs::create_dir(&directory).expect("a new directory");
-    let path = directory.to_str().expect("a plain path").to_owned();
+    let directory = Directory::new("frozen");
+    let path = directory.path.to_str().expect("a plain path").to_owned();
     std::thread::spawn({
         let path = path.clone();
         move || {
@@ -392,7 +388,6 @@ fn a_disk_that_hangs_holds_nobody_but_its_worker() {
     })
     .join()
     .expect("no assertion failed");
-    std::fs::remove_dir_all(&directory).expect("ours");
 }
 
 #[test]

@@ -1,22 +1,6 @@
 use super::*;
+use crate::control::scratch::Directory;
 use std::os::unix::fs::FileExt;
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("diehard-chronicle-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).expect("a writable temporary directory");
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn line(number: u64) -> Line {
     let text = format!("event {number}");
@@ -37,38 +21,42 @@ fn numbers(lines: &[Line]) -> Vec<u64> {
 
 #[test]
 fn events_survive_a_restart_and_torn_and_foreign_lines_do_not() {
-    let scratch = Scratch::new("torn");
-    let (mut file, before) = ChronicleFile::open(&scratch.0, SIZE_MAX);
+    let scratch = Directory::new("torn");
+    let (mut file, before) = ChronicleFile::open(&scratch.path, SIZE_MAX);
     assert!(before.is_empty());
     file.append(&line(1));
     file.append(&line(2));
     drop(file);
-    let (mut file, lines) = ChronicleFile::open(&scratch.0, SIZE_MAX);
+    let (mut file, lines) = ChronicleFile::open(&scratch.path, SIZE_MAX);
     assert_eq!(lines, [line(1), line(2)]);
     file.append(&line(3));
     file.sync();
     drop(file);
     // The last line is cut in its middle, as by a crash; another is overwritten with anything.
-    let path = scratch.0.join(NAME);
+    let path = scratch.path.join(NAME);
     let raw = OpenOptions::new().write(true).open(&path).expect("there");
     raw.set_len(fs::metadata(&path).expect("there").len() - 9).expect("cut");
     raw.write_all_at(&[0xff, 0, b'{'], 4).expect("garbled");
-    let (mut file, lines) = ChronicleFile::open(&scratch.0, SIZE_MAX);
+    let (mut file, lines) = ChronicleFile::open(&scratch.path, SIZE_MAX);
     assert_eq!(numbers(&lines), [2]);
     file.append(&line(4));
-    assert_eq!(numbers(&ChronicleFile::open(&scratch.0, SIZE_MAX).1), [2, 4], "it begins a line of its own");
+    assert_eq!(
+        numbers(&ChronicleFile::open(&scratch.path, SIZE_MAX).1),
+        [2, 4],
+        "it begins a line of its own"
+    );
 }
 
 #[test]
 fn it_is_bounded_and_the_newest_stay() {
-    let scratch = Scratch::new("bounded");
-    let (mut file, _) = ChronicleFile::open(&scratch.0, 1_000);
+    let scratch = Directory::new("bounded");
+    let (mut file, _) = ChronicleFile::open(&scratch.path, 1_000);
     for number in 1..=200 {
         file.append(&line(number));
-        let size = |name| fs::metadata(scratch.0.join(name)).map_or(0, |found| found.len());
+        let size = |name| fs::metadata(scratch.path.join(name)).map_or(0, |found| found.len());
         assert!(size(NAME) <= 1_000 && size(OLD) <= 1_000);
     }
-    let (_, lines) = ChronicleFile::open(&scratch.0, 1_000);
+    let (_, lines) = ChronicleFile::open(&scratch.path, 1_000);
     let kept = numbers(&lines);
     assert!(kept.len() >= 8, "{kept:?}");
     assert_eq!(kept, (201 - kept.len() as u64..=200).collect::<Vec<_>>());
@@ -76,8 +64,8 @@ fn it_is_bounded_and_the_newest_stay() {
 
 #[test]
 fn a_disk_that_fails_and_comes_back_costs_the_events_meanwhile() {
-    let scratch = Scratch::new("full");
-    let state = scratch.0.join("state");
+    let scratch = Directory::new("full");
+    let state = scratch.path.join("state");
     fs::create_dir(&state).expect("made");
     let (mut file, _) = ChronicleFile::open(&state, SIZE_MAX);
     file.append(&line(1));

@@ -1,10 +1,11 @@
 use super::*;
+use crate::control::scratch::Directory;
 use crate::os::doorbell::Doorbell;
 use crate::os::process::{self, Outcome};
 
 /// A machine in a directory of its own, with small agents that keep their state in a file.
 struct Machine {
-    directory: PathBuf,
+    directory: Directory,
     places: Places,
 }
 
@@ -41,30 +42,29 @@ const LOOK: Deed = Deed::Look { level: 10, interval: Duration::from_secs(1) };
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn machine(name: &str) -> Machine {
-    let directory = std::env::temp_dir().join(format!("diehard-agents-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
+    let directory = Directory::new(name);
     // A quote and a space: paths are one word of the shell, whatever is in them.
-    let init_scripts = directory.join("init's d");
-    let agents = directory.join("ocf/resource.d/test");
-    let systemd = directory.join("system");
+    let init_scripts = directory.path.join("init's d");
+    let agents = directory.path.join("ocf/resource.d/test");
+    let systemd = directory.path.join("system");
     for new in [&init_scripts, &agents, &systemd] {
         fs::create_dir_all(new).expect("a new directory");
     }
-    let systemctl = directory.join("systemctl");
+    let systemctl = directory.path.join("systemctl");
     for (path, text) in
         [(init_scripts.join("nginx"), LSB), (agents.join("agent"), OCF), (systemctl.clone(), SYSTEMCTL)]
     {
-        let text = text.replace("DIR", directory.to_str().expect("a plain path"));
+        let text = text.replace("DIR", directory.path.to_str().expect("a plain path"));
         fs::write(&path, text).expect("writable");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
     }
-    let places = Places { init_scripts, ocf_root: directory.join("ocf"), systemd, systemctl };
+    let places = Places { init_scripts, ocf_root: directory.path.join("ocf"), systemd, systemctl };
     Machine { directory, places }
 }
 
 impl Machine {
     fn ask(&self, text: &str, deed: Deed) -> Result<(), String> {
-        let agent = Agent::parse(&text.replace("DIR", self.directory.to_str().expect("a plain path")))?;
+        let agent = Agent::parse(&text.replace("DIR", self.directory.path.to_str().expect("a plain path")))?;
         let Call { command, environment } = call(&agent, deed, "www1", LIMIT, &self.places)?;
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -77,11 +77,7 @@ impl Machine {
     }
 
     fn touch(&self, name: &str) {
-        fs::write(self.directory.join(name), "").expect("writable");
-    }
-
-    fn end(self) {
-        fs::remove_dir_all(self.directory).expect("ours");
+        fs::write(self.directory.path.join(name), "").expect("writable");
     }
 }
 
@@ -102,7 +98,6 @@ fn an_init_script_speaks_as_the_standard_has_it() {
     assert_eq!(machine.ask(text, LOOK), no("dead, its pid file is left (LSB status 1)"));
     let path = machine.places.init_scripts.join("httpd").display().to_string();
     assert_eq!(machine.ask("lsb:httpd", Deed::Start), Err(format!("there is no {path}")));
-    machine.end();
 }
 
 #[test]
@@ -119,7 +114,6 @@ fn a_resource_agent_is_told_everything_and_understood() {
     assert_eq!(machine.ask(text, LOOK), Ok(()), "it serves");
     let gone = machine.ask("ocf:other:agent", Deed::Start).expect_err("not there");
     assert!(gone.starts_with("there is no ") && gone.ends_with("resource.d/other/agent"), "{gone}");
-    machine.end();
 }
 
 #[test]
@@ -134,7 +128,6 @@ fn a_unit_needs_systemd() {
     fs::remove_dir(&machine.places.systemd).expect("empty");
     let why = machine.ask(text, Deed::Start).expect_err("no systemd");
     assert!(why.starts_with("systemd does not run here: there is no "), "{why}");
-    machine.end();
 }
 
 #[test]
@@ -166,5 +159,4 @@ fn what_the_machine_has_not_is_said_once_for_each_service() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("[service www2] start = lsb:httpd: there is no "), "{lines:?}");
     assert!(lines[1].starts_with("[service www3] status = ocf:test:other: there is no "), "{lines:?}");
-    machine.end();
 }
