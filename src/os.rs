@@ -4,6 +4,7 @@
 //! vocabulary is imported. Nothing here starts a thread or keeps state beyond the descriptors it returns;
 //! everything ends by being dropped.
 
+pub mod address_timer;
 pub mod alias;
 pub mod card_addresses;
 pub mod child;
@@ -12,6 +13,7 @@ pub mod daemonise;
 pub mod disk;
 pub mod doorbell;
 pub mod echo;
+pub mod errors;
 pub mod ethernet;
 pub mod frame;
 pub mod link;

@@ -27,6 +27,7 @@ pub mod driver;
 pub mod faker;
 pub mod hello_receiver;
 pub mod hello_sender;
+pub mod http;
 pub mod keeper;
 pub mod life_signs;
 pub mod link_monitor;

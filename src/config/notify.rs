@@ -40,6 +40,8 @@ pub struct Notify {
     pub queue: u32,
     /// The program that takes mail.
     pub sendmail: PathBuf,
+    /// Signers of a webhook's certificate; `None`: whom this machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `type` of a `[notify]`
@@ -49,7 +51,7 @@ pub enum NotifyWay {
     Command,
     /// By the local sendmail.
     Mail,
-    /// HTTP POST of the same JSON.
+    /// POST of the same JSON, over HTTP or HTTPS.
     Webhook,
 }
 
@@ -165,6 +167,7 @@ impl Notify {
             retries: RETRIES,
             queue: QUEUE,
             sendmail: PathBuf::from(SENDMAIL),
+            ca_file: None,
         }
     }
 
@@ -191,7 +194,7 @@ pub(super) fn target(way: NotifyWay, text: &str) -> Value<String> {
         NotifyWay::Mail => {
             (text.split(',').all(|one| is_mailbox(one.trim())), "mail addresses, comma separated")
         }
-        NotifyWay::Webhook => (is_url(text), "`http://HOST[:PORT]/PATH`"),
+        NotifyWay::Webhook => (is_url(text), "`http://HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`"),
     };
     if good { Ok(text.to_owned()) } else { Err(wrong(expected, text)) }
 }
@@ -206,7 +209,8 @@ fn is_mailbox(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("http://") else { return false };
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or("");
     !host.is_empty() && !host.contains('@') && !text.contains(char::is_whitespace)
 }

@@ -139,6 +139,8 @@ fn notify(out: &mut Printer, notify: &Notify, config: &Config) {
     out.key("retries", notify.retries);
     out.key("queue", notify.queue);
     out.key("sendmail", notify.sendmail.display());
+    let signers = notify.ca_file.as_ref().map(|path| path.display().to_string());
+    out.key("ca_file", signers.as_deref().unwrap_or("none"));
 }
 
 /// A step of a policy as the file has it.

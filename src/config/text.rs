@@ -108,9 +108,10 @@ impl Kind {
                 "hosts",
             ],
             Kind::Part => &["service", "start", "stop", "status"],
-            Kind::Notify => {
-                &["type", "target", "events", "services", "level", "timeout", "retries", "queue", "sendmail"]
-            }
+            Kind::Notify => &[
+                "type", "target", "events", "services", "level", "timeout", "retries", "queue", "sendmail",
+                "ca_file",
+            ],
         }
     }
 }

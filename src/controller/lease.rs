@@ -208,7 +208,7 @@ impl Controller {
     }
 
     /// What this node really does: goes with every request for a lease, and heals lost hints.
-    pub(super) fn report(&self, _now: Instant) -> Report {
+    pub(super) fn report(&self, now: Instant) -> Report {
         let mut report = Report {
             external_ok: self.external_ok() && !self.has_given_up(),
             leaving: self.leaving.is_some(),
@@ -228,7 +228,7 @@ impl Controller {
                     report.ousted.push(id);
                 }
             }
-            if local.is_ready() {
+            if self.is_ready(now, id) {
                 report.ready.push(id);
             }
             if local.is_blocked() {

@@ -124,11 +124,6 @@ const QUICK: Duration = Duration::from_millis(1);
 const KERNEL_GRACE: Duration = Duration::from_millis(300);
 
 impl Local {
-    /// Started for a planned move, or in need of no start.
-    pub fn is_ready(&self) -> bool {
-        self.script == Script::Started && !self.wanted && self.declined.is_none()
-    }
-
     /// Assigned here, but somebody outside answers.
     pub fn is_blocked(&self) -> bool {
         !self.wanted && self.look.is_some_and(|look| look.blocked_until.is_some())

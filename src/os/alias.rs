@@ -11,6 +11,8 @@
 //! Every change is read back. Owned by the faker thread; a `Card` is two descriptors, and dropping it
 //! changes nothing.
 
+use super::address_timer::AddressTimer;
+use super::clock;
 use super::netlink::{Netlink, Request, attributes, number_at};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
 use std::io;
@@ -44,6 +46,8 @@ pub struct Held {
     scope: u8,
     preferred_s: u32,
     valid_s: u32,
+    /// When the kernel wrote it last, in 1/100 s.
+    updated: u32,
 }
 
 /// A card on which addresses come and go.
@@ -54,6 +58,7 @@ pub struct Card {
     netlink: Netlink,
     /// The kernel keeps IFA_PROTO.
     tags: bool,
+    timer: AddressTimer,
 }
 
 impl Card {
@@ -78,7 +83,8 @@ impl Card {
                 size_of::<libc::c_int>() as libc::socklen_t,
             );
         }
-        Ok(Card { device: device.to_owned(), control, netlink, tags: kernel_keeps_tags() })
+        let timer = AddressTimer::new(clock::ticks());
+        Ok(Card { device: device.to_owned(), control, netlink, tags: kernel_keeps_tags(), timer })
     }
 
     /// The card's index.
@@ -133,9 +139,13 @@ impl Card {
             _ => Ok(()),
         };
         let label = label.unwrap_or_default();
+        let before = clock::monotonic();
         let made = made.and_then(|()| self.write(address, prefix, &label, 0, valid_seconds(lifetime)));
+        let after = clock::monotonic();
         let present = self.addresses()?;
-        if made.is_ok() && present.iter().any(|h| h.address == address && h.prefix == prefix && h.ours) {
+        let there = present.iter().find(|held| held.address == address && held.prefix == prefix && held.ours);
+        if let (Ok(()), Some(held)) = (&made, there) {
+            self.timer.learn(held.updated, before, after);
             return Ok(());
         }
         let ours = |held: &Held| held.ours || self.is_half_made(held);
@@ -168,6 +178,12 @@ impl Card {
     pub fn renew(&mut self, held: &Held, lifetime: Duration) -> io::Result<()> {
         assert!(held.ours, "{} is the machine's own address", held.address);
         self.write(held.address, held.prefix, &held.label, 0, valid_seconds(lifetime))
+    }
+
+    /// How much more than `ahead` a renewal should be put off, so that the kernel ends its lifetime on time: never
+    /// more than a third of a second.
+    pub fn punctual_after(&self, ahead: Duration) -> Duration {
+        self.timer.wait(clock::monotonic() + ahead, clock::processor())
     }
 
     /// Removes an address of ours; fine if it is not there. Whatever the kernel takes along (the other
@@ -381,6 +397,7 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
         scope,
         preferred_s: FOR_EVER,
         valid_s: FOR_EVER,
+        updated: 0,
     };
     let (mut local, mut address) = (None, None);
     for (kind, content) in attributes(content.get(8..)?) {
@@ -396,6 +413,7 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
             }
             libc::IFA_CACHEINFO => {
                 (held.preferred_s, held.valid_s) = (number_at(content, 0), number_at(content, 4));
+                held.updated = number_at(content, 12);
             }
             IFA_PROTO => held.tag = content.first().copied(),
             _ => {}

@@ -16,6 +16,31 @@ pub fn now() -> Instant {
     Instant::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
+/// Now, on the clock that the kernel's own timers go by: it does not count suspend.
+pub fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec for the duration of the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    assert_eq!(result, 0, "CLOCK_MONOTONIC always exists");
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// How often the kernel's tick counter counts in a second (HZ): its coarse clocks go by it.
+pub fn ticks() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec for the duration of the call.
+    let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    let tick = u64::try_from(time.tv_nsec).unwrap_or(0).max(1);
+    // Rounded: 3,333,333 ns are 300 a second.
+    if result == 0 && time.tv_sec == 0 { (1_000_000_000 + tick / 2) / tick } else { 250 }
+}
+
+/// The processor on which this thread runs just now.
+pub fn processor() -> usize {
+    // SAFETY: no arguments; it fails only where the kernel has no such call.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
 /// Sleeps until the absolute instant, whatever signals arrive; returns at once if it has passed.
 pub fn sleep_until(instant: Instant) {
     let time = timespec(Duration::from_nanos(instant.as_nanos()));

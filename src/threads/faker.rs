@@ -110,9 +110,7 @@ impl Faker {
                 Received::Nothing if now >= work.next_ending => work.compare(),
                 // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
                 // is done now, and spares a wake of its own.
-                Received::Nothing if now + work.renewal_interval() / 2 >= work.next_renewal => {
-                    work.renew(now)
-                }
+                Received::Nothing if now >= work.next_renewal || work.may_renew_early(now) => work.renew(now),
                 Received::Nothing => {}
                 Received::Closed => break,
             }
@@ -128,7 +126,18 @@ impl Work {
         self.faker.published.signs.works(Watched::Faker, clock::now());
     }
 
-    /// An eighth of the lifetime: seven renewals may fail before the kernel takes the address away.
+    /// An eighth of the lifetime, and not where the kernel would round its end up: at least three renewals may fail before
+    /// it takes the address away (at the default, five).
+    fn plan_renewal(&mut self, now: Instant) {
+        let interval = self.renewal_interval();
+        self.next_renewal = now + interval + self.faker.card.punctual_after(interval);
+    }
+
+    fn may_renew_early(&self, now: Instant) -> bool {
+        now + self.renewal_interval() / 2 >= self.next_renewal
+            && self.faker.card.punctual_after(Duration::ZERO).is_zero()
+    }
+
     fn renewal_interval(&self) -> Duration {
         self.faker.published.config().cluster.valid_lft / 8
     }
@@ -192,7 +201,7 @@ impl Work {
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
         let now = clock::now();
-        self.next_renewal = now + config.cluster.valid_lft / 8;
+        self.plan_renewal(now);
         let ending = self.faker.published.lease.ending();
         self.next_ending =
             ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);
@@ -298,7 +307,7 @@ impl Work {
     /// The kernel's dead man's switch is wound up again; whatever is missing comes back.
     fn renew(&mut self, now: Instant) {
         let config = self.faker.published.config();
-        self.next_renewal = now + config.cluster.valid_lft / 8;
+        self.plan_renewal(now);
         let ordered = self.faker.published.lease.services();
         let mut failed = self.wanted(&config, &ordered).len() != self.up.len();
         for held in &self.up {

@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use talk::{Ask, Parcel, Reply};
+use talk::{Ask, Parcel, Pusher, Reply};
 
 mod adopt;
 mod events;
@@ -50,7 +50,7 @@ pub use front::{Front, Picture};
 pub const ORDERS: usize = 64;
 /// How often is looked at the others.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// What was made ready is forgotten after this: who asked for it is dead.
+/// What was made ready is forgotten after this: who asked for it lives, and has lost its way.
 const READY_FOR: Duration = Duration::from_secs(30);
 /// After a version that was fetched did not fit.
 const FETCH_AGAIN: Duration = Duration::from_secs(30);
@@ -122,6 +122,8 @@ struct Ready {
     version: Version,
     kept: Draft,
     file: Draft,
+    /// `None`: this node itself, which goes on at once.
+    by: Option<Pusher>,
     until: Instant,
 }
 
@@ -196,7 +198,7 @@ impl Keeper {
 
     fn answer(&mut self, ask: Ask) -> Reply {
         let done = match ask {
-            Ask::Prepare(parcel) => self.prepare(parcel),
+            Ask::Prepare(parcel, by) => self.prepare(parcel, Some(by)),
             Ask::Apply { number, digest } => self.apply(number, digest),
             Ask::Forget { number, digest } => {
                 let same =
@@ -291,7 +293,7 @@ impl Keeper {
     }
 
     /// Phase one.
-    fn prepare(&mut self, parcel: Parcel) -> Result<(), Vec<String>> {
+    fn prepare(&mut self, parcel: Parcel, by: Option<Pusher>) -> Result<(), Vec<String>> {
         let now = clock::now();
         let asked = ConfigVersion { number: parcel.number, digest: parcel.digest };
         let agreed = self.agreed();
@@ -301,6 +303,7 @@ impl Keeper {
         self.ready.take_if(|ready| ready.until <= now);
         if let Some(ready) = &self.ready
             && (ready.version.mark.number, ready.version.digest) != (asked.number, asked.digest)
+            && ready.by.is_some_and(|other| self.pushes_still(other, by))
         {
             return Err(vec!["another push is under way: try again".to_owned()]);
         }
@@ -321,8 +324,19 @@ impl Keeper {
         let told = |error: io::Error| vec![error.to_string()];
         let kept = self.history.draft(&version).map_err(told)?;
         let file = Draft::write(&self.file, version.text.as_bytes(), FILE_MODE).map_err(told)?;
-        self.ready = Some(Ready { version, kept, file, until: now + READY_FOR });
+        self.ready = Some(Ready { version, kept, file, by, until: now + READY_FOR });
         Ok(())
+    }
+
+    /// Whoever has made something ready here may still say «apply»: not if its life is over, nor if it pushes something
+    /// else now. When its word has reached another node, that one has the version, and refuses a second of that number.
+    fn pushes_still(&self, other: Pusher, now: Option<Pusher>) -> bool {
+        let Ok(view) = self.front.picture() else { return true };
+        let lives = view.nodes.iter().any(|node| {
+            let life = node.incarnation.map(|life| life.0);
+            node.id.0 == other.node && node.state != NodeState::Down && life == Some(other.life)
+        });
+        lives && now.is_none_or(|now| now.node != other.node)
     }
 
     /// Phase two.
@@ -428,7 +442,7 @@ impl Keeper {
         let origin = format!("version {number} was not confirmed in time");
         let (text, number) = (unconfirmed.before, number + 1);
         let parcel = Parcel { number, digest, text, origin, unconfirmed: None };
-        if let Err(reasons) = self.prepare(parcel).and_then(|()| self.apply(number, digest)) {
+        if let Err(reasons) = self.prepare(parcel, None).and_then(|()| self.apply(number, digest)) {
             let why = reasons.join("; ");
             self.tell(&Happened::NotTaken { version: ConfigVersion { number, digest }, why });
             // Neither did the disk or the machine let it: tried again.
@@ -458,7 +472,8 @@ impl Keeper {
         let fetched = match talk::ask(address, &self.published.keys(), &Ask::Newest) {
             Ok(Reply::Newest(Some(parcel))) => {
                 let (number, digest) = (parcel.number, parcel.digest);
-                self.prepare(parcel).and_then(|()| self.apply(number, digest)).map_err(|why| why.join("; "))
+                let done = self.prepare(parcel, None).and_then(|()| self.apply(number, digest));
+                done.map_err(|why| why.join("; "))
             }
             Ok(_) => Err("it does not have it any more".to_owned()),
             Err(error) => Err(error),

@@ -26,6 +26,7 @@ pub(in crate::config) struct NotifyDraft {
     pub retries: u32,
     pub queue: u32,
     pub sendmail: PathBuf,
+    pub ca_file: Option<PathBuf>,
 }
 
 pub(super) fn notify(fields: &mut Fields) -> NotifyDraft {
@@ -47,6 +48,7 @@ pub(super) fn notify(fields: &mut Fields) -> NotifyDraft {
         retries: fields.or("retries", RETRIES, number(0, 1000)),
         queue: fields.or("queue", QUEUE, number(1, 10_000)),
         sendmail: fields.or("sendmail", PathBuf::from(SENDMAIL), values::path),
+        ca_file: fields.or("ca_file", None, values::or_none(values::path)),
     }
 }
 
@@ -69,6 +71,7 @@ impl NotifyDraft {
             retries: self.retries,
             queue: self.queue,
             sendmail: self.sendmail,
+            ca_file: self.ca_file,
         })
     }
 }

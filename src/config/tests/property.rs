@@ -242,7 +242,7 @@ fn notified() -> impl Strategy<Value = (NotifyWay, String)> {
         "[a-z/][!-~]{0,9}".prop_map(|text| (NotifyWay::Command, text)),
         "[a-z]{1,5}(@[a-z.]{1,9})?(, [a-z]{1,5}@[a-z]{1,3}){0,3}".prop_map(|text| (NotifyWay::Mail, text)),
         "[a-z0-9.]{1,9}(:[0-9]{2})?/[!-~]{0,12}"
-            .prop_map(|rest| (NotifyWay::Webhook, format!("http://{rest}"))),
+            .prop_map(|rest| (NotifyWay::Webhook, format!("https://{rest}"))),
     ]
 }
 
@@ -255,13 +255,14 @@ prop_compose! {
         retries in 0_u32..=1000,
         queue in 1_u32..=10_000,
         sendmail in "/[a-z]{1,9}",
+        ca_file in prop::option::of("/[a-z]{1,9}"),
         of: Option<Index>,
     ) -> (Option<Index>, Notify) {
         let (way, target) = told;
         let events = events.into_iter().map(|(word, _)| word).collect();
         (of, Notify {
             name: format!("n{index}"), way, target, events, services: Vec::new(), level, timeout, retries, queue,
-            sendmail: PathBuf::from(sendmail),
+            sendmail: PathBuf::from(sendmail), ca_file: ca_file.map(PathBuf::from),
         })
     }
 }

@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Events of the other nodes come within a tenth of a second.
-const NEWS: Duration = Duration::from_millis(500);
+/// Events of the other nodes come within a tenth of a second; two seconds are looked for them.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 20;
 /// How long it may take to bring everything back before the command gives up waiting for it.
 const BACK_S: u32 = 300;
 
@@ -45,13 +46,15 @@ impl Session<'_> {
         let moved = allowed(&status, what, is_node).map_err(refused)?;
         let interrupted = interruptible()?;
         let begin = newest(&mut client)?;
+        // Whatever fails from here on, everything is put back first.
         let away = self.away(&mut client, &moved, what, is_node, timeout_s, &interrupted);
-        let (there, _) = entries(&mut client, begin, &moved)?;
-        let middle = newest(&mut client)?;
-        let at = client.status()?;
-        self.back(&mut client, &moved, what, is_node)?;
-        away?;
-        let (again, _) = entries(&mut client, middle, &moved)?;
+        let gone = away.and_then(|()| Ok((entries(&mut client, begin, &moved)?, client.status()?)));
+        // A connection of its own: the one before may be what failed.
+        let mut client = self.connect().map_err(|why| not_put_back(why, what, is_node))?;
+        let middle = newest(&mut client);
+        self.back(&mut client, &moved, what, is_node).map_err(|why| not_put_back(why, what, is_node))?;
+        let (there, at) = gone?;
+        let again = entries(&mut client, middle?, &moved)?;
         let passages: Vec<Passage> = moved
             .iter()
             .map(|service| Passage {
@@ -105,30 +108,29 @@ impl Session<'_> {
         what: &str,
         is_node: bool,
     ) -> Result<(), End> {
-        let remedy = |why: End| match why {
-            End::Trouble(trouble) => refused(format!("NOT PUT BACK: {trouble}; {}", by_hand(what, is_node))),
-            other => other,
-        };
         if is_node {
-            client.ask(&Question::Online { node: what.to_owned() }).map_err(|why| remedy(why.into()))?;
-            self.wait(client, BACK_S, |status| wait::in_service(status, what)).map_err(remedy)?;
+            client.ask(&Question::Online { node: what.to_owned() })?;
+            self.wait(client, BACK_S, |status| wait::in_service(status, what))?;
         }
         for service in moved {
-            client
-                .ask(&Question::Failback { service: Some(service.name.clone()) })
-                .map_err(|why| remedy(why.into()))?;
+            client.ask(&Question::Failback { service: Some(service.name.clone()) })?;
         }
         for service in moved {
-            self.wait(client, BACK_S, |status| wait::at_home(status, Some(&service.name))).map_err(remedy)?;
+            self.wait(client, BACK_S, |status| wait::at_home(status, Some(&service.name)))?;
         }
         Ok(())
     }
 }
 
-fn by_hand(what: &str, is_node: bool) -> String {
-    match is_node {
+/// Loudly, with what to type.
+fn not_put_back(why: End, what: &str, is_node: bool) -> End {
+    let by_hand = match is_node {
         true => format!("diehard online {what}; diehard failback all"),
         false => format!("diehard failback {what}"),
+    };
+    match why {
+        End::Trouble(trouble) => refused(format!("NOT PUT BACK: {trouble}; {by_hand}")),
+        other => other,
     }
 }
 
@@ -214,26 +216,31 @@ fn interruptible() -> Result<Arc<AtomicBool>, End> {
 }
 
 fn batch(client: &mut Client, since: u64) -> Result<Vec<Entry>, End> {
-    let value = client.ask(&Question::Events { follow: false, since: Some(since), limit: None })?;
+    events(client, Some(since), None)
+}
+
+fn events(client: &mut Client, since: Option<u64>, limit: Option<usize>) -> Result<Vec<Entry>, End> {
+    let value = client.ask(&Question::Events { follow: false, since, limit })?;
     let batch: Batch = serde_json::from_value(value)
         .map_err(|error| refused(format!("the daemon's events are not understood: {error}")))?;
     Ok(batch.events)
 }
 
 fn newest(client: &mut Client) -> Result<u64, End> {
-    Ok(batch(client, 0)?.iter().map(|entry| entry.sequence).max().unwrap_or(0))
+    Ok(events(client, None, Some(1))?.last().map_or(0, |entry| entry.sequence))
 }
 
 /// What happened since, as soon as both ends of every move have told it; or what is known by then.
-fn entries(client: &mut Client, since: u64, moved: &[ServiceStatus]) -> Result<(Vec<Entry>, bool), End> {
-    for _ in 0..20 {
-        let found = batch(client, since)?;
+fn entries(client: &mut Client, since: u64, moved: &[ServiceStatus]) -> Result<Vec<Entry>, End> {
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        found = batch(client, since)?;
         if moved.iter().all(|service| outage_ms(&found, &service.name).is_some()) {
-            return Ok((found, true));
+            break;
         }
-        thread::park_timeout(NEWS / 5);
+        thread::park_timeout(LOOK_INTERVAL);
     }
-    Ok((batch(client, since)?, false))
+    Ok(found)
 }
 
 /// From the last release to the last taking, by the events' times; none if it was taken first.

@@ -8,12 +8,20 @@ const HEIR_PAUSE: Duration = Duration::from_secs(30);
 impl Controller {
     /// M1: while another lineage is heard nothing moves by itself.
     pub(in crate::controller) fn merging(&mut self, now: Instant) -> bool {
-        let calm = self.boot.foreign_heard + self.timing.promise * 2;
-        let merging = self.boot.foreign_heard > Instant::ZERO && now < calm;
+        let merging = self.hears_foreign(now);
         if merging {
-            self.look_again(calm);
+            self.look_again(self.calm_at());
         }
         merging
+    }
+
+    /// Another lineage was heard lately: its members may have what the state gives to this node.
+    pub(in crate::controller) fn hears_foreign(&self, now: Instant) -> bool {
+        self.boot.foreign_heard > Instant::ZERO && now < self.calm_at()
+    }
+
+    fn calm_at(&self) -> Instant {
+        self.boot.foreign_heard + self.timing.promise * 2
     }
 
     /// Planned moves: desired holder ≠ present holder, both alive (H).

@@ -27,7 +27,7 @@ impl Controller {
                 return step;
             }
         }
-        let (ready, failed) = self.preparation(service, to);
+        let (ready, failed) = self.preparation(now, service, to);
         let overdue = self.is_overdue(now, slot, self.config.cluster.script_timeout + Duration::from_secs(1));
         if failed {
             self.remember_failure(now, to, service);
@@ -56,7 +56,12 @@ impl Controller {
         }
     }
 
-    pub(in crate::controller) fn preparation(&self, service: ServiceId, to: NodeId) -> (bool, bool) {
+    pub(in crate::controller) fn preparation(
+        &self,
+        now: Instant,
+        service: ServiceId,
+        to: NodeId,
+    ) -> (bool, bool) {
         let epoch = self.epoch();
         let Some(office) = &self.office else { return (false, false) };
         let told = office.notes.ready.get(&service).filter(|(at, node, _)| *at == epoch && *node == to);
@@ -64,7 +69,7 @@ impl Controller {
         let own = (to == self.me).then(|| self.services.get(&service)).flatten();
         let ready = told.is_some_and(|(.., ok)| *ok)
             || report.is_some_and(|report| report.ready.contains(&service))
-            || own.is_some_and(|local| local.is_ready());
+            || to == self.me && self.is_ready(now, service);
         let failed = told.is_some_and(|(.., ok)| !*ok)
             || report.is_some_and(|report| report.failed.contains(&service))
             || own.is_some_and(|local| local.has_declined(epoch));

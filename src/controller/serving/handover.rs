@@ -28,12 +28,16 @@ impl Controller {
         }
         match local.script {
             Script::Stopped => self.start(now, id),
-            Script::Started if local.answered != Some(epoch) => {
-                local.answered = Some(epoch);
-                self.answer_ready(id, true);
-            }
-            Script::Started | Script::Starting(_) | Script::Stopping(_) => {}
+            Script::Started => self.settle_started(now, id),
+            Script::Starting(_) | Script::Stopping(_) => {}
         }
+    }
+
+    /// Started for a planned move, or in need of no start. Not while another lineage is heard (M1), which the
+    /// controller may not hear itself: the old holder's word, which replaces the look (H3), says nothing about those.
+    pub(in crate::controller) fn is_ready(&self, now: Instant, id: ServiceId) -> bool {
+        let local = self.services.get(&id).filter(|local| local.script == Script::Started);
+        local.is_some_and(|local| !local.wanted && local.declined.is_none()) && !self.hears_foreign(now)
     }
 
     pub(in crate::controller) fn answer_ready(&mut self, id: ServiceId, ok: bool) {

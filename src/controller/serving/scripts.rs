@@ -22,14 +22,14 @@ impl Controller {
         })
     }
 
-    pub(in crate::controller) fn start(&mut self, _now: Instant, id: ServiceId) {
+    pub(in crate::controller) fn start(&mut self, now: Instant, id: ServiceId) {
         let wanted = self.config.service(id).is_some_and(|service| service.starts().next().is_some());
         let token = self.next_token;
         let Some(local) = self.services.get_mut(&id) else { return };
         if !wanted {
             local.script = Script::Started;
             self.dirty = true;
-            return self.settle_started(id);
+            return self.settle_started(now, id);
         }
         if local.script == Script::Stopped {
             self.next_token += 1;
@@ -38,9 +38,10 @@ impl Controller {
         }
     }
 
-    pub(in crate::controller) fn settle_started(&mut self, id: ServiceId) {
+    pub(in crate::controller) fn settle_started(&mut self, now: Instant, id: ServiceId) {
         let epoch = self.epoch();
         if self.duty(id) == Duty::Prepare
+            && self.is_ready(now, id)
             && let Some(local) = self.services.get_mut(&id)
             && local.answered != Some(epoch)
         {
@@ -98,7 +99,7 @@ impl Controller {
             if announce {
                 self.announce(now, id);
             }
-            self.settle_started(id);
+            self.settle_started(now, id);
             return;
         }
         local.script = Script::Stopped;

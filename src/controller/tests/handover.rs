@@ -4,7 +4,7 @@ use super::bench::{Bench, Worker, serves};
 use super::settings::{P, node, service, settings, with_scripts};
 use crate::controller::{Action, Event, Why};
 use crate::vocabulary::Instant;
-use crate::wire::{Command, Packet, Phase};
+use crate::wire::{Command, Header, Packet, Phase};
 use std::time::Duration;
 
 /// Service 1 is at node 1 (O), shall go to node 2 (N); node 0 is the controller. It has a server to start.
@@ -254,4 +254,27 @@ fn a_move_leaves_no_gap() {
     begin(&mut bench);
     bench.always("somebody for service 1", 2000, |bench| !bench.holders(service(1)).is_empty());
     assert!(serves(&bench, 2, &[1]));
+}
+
+#[test]
+fn m1_who_hears_another_lineage_is_not_ready() {
+    let mut bench = ready_to_move();
+    let header = bench.header(0);
+    let mut epoch = header.epoch;
+    epoch.term.round += 1;
+    let foreign = Header { lineage: 77, epoch, ..header };
+    let hears = |bench: &mut Bench| {
+        bench.inject_with(2, foreign.clone(), Packet::TakeOver { service: service(0) });
+    };
+    hears(&mut bench);
+    begin(&mut bench);
+    reaches(&mut bench, PREPARE());
+    // Its server runs; whoever it does not hear of any more may have the address all the same for a while.
+    bench.run(100);
+    hears(&mut bench);
+    let since = bench.now;
+    bench.wait("the hand-over", 1000, |bench| bench.phase(1, service(1)) != PREPARE());
+    let promise = bench.controller(2).timing.promise;
+    assert!(bench.now.since(since) >= promise * 2, "after {:?}", bench.now.since(since));
+    bench.wait("service 1 on node 2", 1000, |bench| bench.holder(0, service(1)) == Some(node(2)));
 }

@@ -279,3 +279,32 @@ fn what_the_kernel_took_along_comes_back_with_its_tag() {
         assert!(card.addresses().expect("read").iter().any(|h| h.ours && h.address == v4("203.0.113.22")));
     });
 }
+
+/// What two cards have learnt of it at different moments agrees: the kernel's stamps go by its monotonic clock and by the
+/// ticks that it told.
+#[test]
+fn where_the_kernel_s_seconds_begin_is_learnt() {
+    within(|| {
+        let mut learnt: Vec<u64> = Vec::new();
+        let mut other = card();
+        for number in 1..200 {
+            let mut card = Card::open("eth0").expect("descriptors");
+            card.add(v4(&format!("203.0.113.{number}")), 24, LIFE).expect("added");
+            // It may have been held up just then.
+            learnt.extend(card.timer.second);
+            if learnt.len() == 3 {
+                break;
+            }
+            clock::sleep_until(clock::now() + Duration::from_millis(37));
+        }
+        let apart = |one: u64, two: u64| (one + 1_000_000_000 - two) % 1_000_000_000;
+        for pair in learnt.windows(2) {
+            let apart = apart(pair[0], pair[1]).min(apart(pair[1], pair[0]));
+            assert!(apart < 45_000_000, "{learnt:?}");
+        }
+        assert_eq!(learnt.len(), 3);
+        other.add(v4("2001:db8::7"), 64, LIFE).expect("added");
+        let ahead = Duration::from_millis(400);
+        assert!(other.punctual_after(ahead) <= Duration::from_millis(334));
+    });
+}

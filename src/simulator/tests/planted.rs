@@ -50,7 +50,7 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::GrantWhileRevoking, Drill::Moves, &[155, 454, 471]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
     (Planted::MinorityLooksShortly, Drill::Arbiter, &[35, 363, 661]),
-    (Planted::HalfIsAQuorum, Drill::Isolation, &[1401]),
+    (Planted::HalfIsAQuorum, Drill::Isolation, &[1447]),
     (Planted::HalfIsAQuorum, Drill::Moves, &[191]),
     (Planted::CommitAlone, Drill::Isolation, &[2, 10, 15]),
     (Planted::VotersStatesForgotten, Drill::Isolation, &[109, 112, 201]),

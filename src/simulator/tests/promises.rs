@@ -51,6 +51,13 @@ fn drills_break_no_promise() {
     kept(&Scenario { kind: Kind::Drill(Drill::Isolation), duration: 30 * SECOND, ..storm(1365, 4) });
 }
 
+/// Three and two of seven, and then two of those five on one external LAN: who was given a service by a planned move heard
+/// the others' controller, its own did not, and nobody looked (H3): two holders.
+#[test]
+fn nothing_moves_to_who_hears_another_lineage() {
+    kept(&storm(202_797, 7));
+}
+
 /// Q2: the arbiter now on this side of a cut, now on that; two nodes first of all.
 #[test]
 fn arbiters_break_no_promise() {

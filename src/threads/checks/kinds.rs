@@ -68,13 +68,5 @@ pub(super) fn no_answer(within: Duration) -> Finding {
     Finding::bad(format!("no answer within {} ms", within.as_millis()))
 }
 
-/// An error of the machine without its number.
-fn why(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
-
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! it (`Keeper::fetch`); if nobody has it, nobody ever will, because what is ready is forgotten.
 
 use super::front::Front;
-use super::talk::{Ask, Parcel, Reply};
+use super::talk::{Ask, Parcel, Pusher, Reply};
 use crate::config::{self, Config};
 use crate::controller::{NodeState, View};
 use crate::vocabulary::NodeId;
@@ -80,7 +80,8 @@ pub fn push(
     let unconfirmed = confirm_s.map(|seconds| (seconds, before));
     let parcel = Parcel { number, digest, text: text.to_owned(), origin, unconfirmed };
 
-    let answers = ask_all(front, &roll.asked, &Ask::Prepare(parcel));
+    let by = Pusher { node: front.me.0, life: view.incarnation.0 };
+    let answers = ask_all(front, &roll.asked, &Ask::Prepare(parcel, by));
     let reasons: Vec<String> =
         answers.iter().filter_map(|(node, answer)| reason(front, *node, answer)).collect();
     if !reasons.is_empty() {

@@ -33,11 +33,20 @@ pub struct Parcel {
     pub unconfirmed: Option<(u64, String)>,
 }
 
+/// A life of a node that pushes: what is ready for it is nobody's when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pusher {
+    /// Its `NodeId`.
+    pub node: u32,
+    /// Its incarnation.
+    pub life: u64,
+}
+
 /// What one keeper asks of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// Can you have this? Keep it ready.
-    Prepare(Parcel),
+    Prepare(Parcel, Pusher),
     /// Have what is ready.
     Apply { number: u64, digest: u64 },
     /// Forget what is ready.

@@ -336,11 +336,21 @@ fn who_does_not_answer_keeps_it_from_all_and_what_was_ready_is_no_ones() {
             unconfirmed: None,
         };
         let digest = parcel.digest;
-        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(parcel.clone())), Reply::Yes);
+        let by = Pusher { node: cluster.nodes[1].front.me.0, life: 1 };
+        let own = Pusher { node: cluster.nodes[0].front.me.0, life: 1 };
+        cluster.nodes[1].alive = true;
+        cluster.gossip();
+        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(parcel.clone(), by)), Reply::Yes);
         assert_eq!(cluster.nodes[2].file(), weight(1));
         let other = Parcel { number: 2, ..parcel.clone() };
         let busy = Reply::No(vec!["another push is under way: try again".into()]);
-        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(other)), busy);
+        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(other.clone(), own)), busy);
+        // The pusher's life is over: what is ready for it keeps nobody waiting.
+        cluster.nodes[1].alive = false;
+        cluster.gossip();
+        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(other, own)), Reply::Yes);
+        // Nor does it keep waiting who asked for it.
+        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(parcel.clone(), own)), Reply::Yes);
         // It dies itself, and its next life knows nothing of it.
         let directory = cluster.nodes[2].directory.clone();
         cluster.nodes[2].stop();
@@ -350,7 +360,7 @@ fn who_does_not_answer_keeps_it_from_all_and_what_was_ready_is_no_ones() {
         assert_eq!(cluster.nodes[2].front.answer(Ask::Apply { number: 1, digest }), none);
         assert_eq!(cluster.nodes[2].file(), weight(1));
         // One that heard the word before the coordinator died: all have it in the end.
-        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(parcel)), Reply::Yes);
+        assert_eq!(cluster.nodes[2].front.answer(Ask::Prepare(parcel, own)), Reply::Yes);
         assert_eq!(cluster.nodes[2].front.answer(Ask::Apply { number: 1, digest }), Reply::Yes);
         cluster.wait_until("all have it", |cluster| cluster.all_have(&weight(3)));
     });

@@ -4,10 +4,7 @@ use super::notice::Notice;
 use crate::config::{Notify, NotifyWay};
 use crate::os::doorbell::Doorbell;
 use crate::os::process::{self, Outcome};
-use ureq::Agent;
-
-/// Says who tells, in the server's log.
-const USER_AGENT: &str = concat!("diehard/", env!("CARGO_PKG_VERSION"));
+use crate::threads::http::{self, Secure, Trust, Watched};
 
 /// One attempt.
 ///
@@ -43,16 +40,36 @@ fn run(to: &Notify, command: &str, input: &[u8], notice: &Notice, call_off: &Doo
 
 /// 2xx is an answer; a redirect of a POST is not followed.
 fn post(to: &Notify, body: &[u8]) -> Result<(), String> {
-    let config = Agent::config_builder()
-        .timeout_global(Some(to.timeout))
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        // The receiver is told, not who the environment of this daemon names.
-        .proxy(None)
-        .user_agent(USER_AGENT)
-        .build();
-    let request = Agent::new_with_config(config).post(&to.target).content_type("application/json");
-    let status = request.send(body).map_err(|error| error.to_string())?.status();
+    let watched = Watched::default();
+    let trust = Trust { verify: true, ca_file: to.ca_file.as_deref(), host: None };
+    let secure = Secure::new(&to.target, false, trust, to.timeout, &watched)?;
+    let request = http::agent(to.timeout, None, secure).post(&to.target).content_type("application/json");
+    let answer = request.send(body);
+    let status = answer.map_err(|error| watched.tls_problem().unwrap_or(error.to_string()))?.status();
     if status.is_success() { Ok(()) } else { Err(format!("HTTP status {}", status.as_u16())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threads::http::site::Site;
+
+    #[test]
+    fn a_receiver_with_tls_must_have_a_good_certificate() {
+        let site = Site::with_days("webhook", 90);
+        let to = Notify {
+            way: NotifyWay::Webhook,
+            target: format!("https://localhost:{}/hook", site.address.port()),
+            ca_file: Some(site.ca_file.clone()),
+            ..Notify::plain("")
+        };
+        assert_eq!(post(&to, b"{}"), Ok(()));
+        let stranger = Notify { ca_file: None, ..to.clone() };
+        let signed = "the certificate is signed by nobody whom this machine trusts";
+        let nobody = "this machine trusts no signer of certificates: is ca-certificates installed?";
+        let refused = post(&stranger, b"{}").expect_err("who has signed it is unknown");
+        assert!([signed, nobody].contains(&refused.as_str()), "{refused}");
+        let other = Notify { target: format!("https://{}/hook", site.address), ..to };
+        assert_eq!(post(&other, b"{}"), Err("the certificate is not for 127.0.0.1".to_owned()));
+    }
 }

@@ -1,8 +1,8 @@
 //! `clock`: does somebody keep the wall clock right? Certificates, logs and databases of several nodes need it; the
 //! cluster itself does not.
 
-use super::why;
 use crate::config::duration_of;
+use crate::os::errors::why;
 use crate::os::time_sync::{Synchronisation, synchronisation};
 use crate::recovery::Finding;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! `fd`: open files, of a process as a part of what it may open, or of the whole machine.
 
 use super::process::{all_named, by_file, processes};
-use super::why;
+use crate::os::errors::why;
 use crate::recovery::Finding;
 use std::fs;
 

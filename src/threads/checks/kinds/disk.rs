@@ -1,7 +1,7 @@
 //! `disk`: read-only, full, out of inodes, or a write that does not reach it. It may hang as long as the disk does.
 
-use super::why;
 use crate::os::disk::{filling, write_through};
+use crate::os::errors::why;
 use crate::recovery::Finding;
 use std::path::Path;
 

@@ -1,8 +1,9 @@
 //! `dns`: does a name server answer a question, and with what it should? Asked by UDP (RFC 1035), directly: what the
 //! resolver of this machine remembers says nothing about the server.
 
-use super::{no_answer, why};
+use super::no_answer;
 use crate::config::Check;
+use crate::os::errors::why;
 use crate::os::{clock, sched};
 use crate::recovery::Finding;
 use crate::vocabulary::Instant;

@@ -1,10 +1,11 @@
 //! `gateway`: does it answer an echo, or ARP on the external card? One of the two suffices: many gateways are told
 //! not to answer an echo, and a card without an address of its own cannot send one.
 
-use super::{no_answer, why};
+use super::no_answer;
 use crate::os::clock;
 use crate::os::doorbell;
 use crate::os::echo::Echo;
+use crate::os::errors::why;
 use crate::os::packet_socket::{Hears, PacketSocket};
 use crate::os::sched;
 use crate::recovery::Finding;

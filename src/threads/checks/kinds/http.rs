@@ -1,56 +1,37 @@
 //! `http`: GET over HTTP/1.1, plain or over TLS: status, what the answer holds, and how long the certificate lasts.
 //! The answer is read whole, up to a bound: a server that begins one and never ends it is not well.
 
-use self::tls::{Secure, Watched};
-use super::{no_answer, why};
+use super::no_answer;
 use crate::config::{Check, Redirect};
 use crate::os::clock;
+use crate::os::errors::why;
 use crate::recovery::Finding;
+use crate::threads::http::{self, Secure, Trust, Watched};
 use regex_lite::Regex;
 use std::io::{self, Read};
 use std::time::Duration;
 use ureq::http::{Response, StatusCode};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector, TcpConnector};
-use ureq::{Agent, Body, Error};
+use ureq::{Body, Error};
 
-mod certificate;
-mod tls;
-
-/// Says who asks, in the server's log.
-const USER_AGENT: &str = concat!("diehard/", env!("CARGO_PKG_VERSION"));
 /// As much of an answer as is read and searched, in bytes.
 const MOST_BODY: u64 = 1 << 20;
 /// A longer way is a circle.
 const MOST_REDIRECTS: u32 = 5;
-/// Of one direction, in bytes: no header is longer.
-const BUFFER: usize = 16 << 10;
 const DAY: u64 = 86_400;
 
 pub(super) fn look(check: &Check) -> Finding {
+    let options = &check.options;
+    let follows = options.redirect == Redirect::Follow;
+    let trust =
+        Trust { verify: options.verify, ca_file: options.ca_file.as_deref(), host: options.host.as_deref() };
     let watched = Watched::default();
-    let secure = match Secure::new(check, &watched) {
+    let secure = match Secure::new(&check.target, follows, trust, check.timeout, &watched) {
         Ok(secure) => secure,
         Err(why) => return Finding::bad(why),
     };
-    let follow = check.options.redirect == Redirect::Follow;
-    let config = Agent::config_builder()
-        .timeout_global(Some(check.timeout))
-        .max_redirects(if follow { MOST_REDIRECTS } else { 0 })
-        .max_redirects_will_error(follow)
-        .http_status_as_error(false)
-        // The server is asked, not what the environment of this daemon says.
-        .proxy(None)
-        .user_agent(USER_AGENT)
-        // What the allocator has at hand: larger ones are mapped and unmapped for each run, and the heartbeat's threads
-        // wait for the lock of the memory map.
-        .input_buffer_size(BUFFER)
-        .output_buffer_size(BUFFER)
-        .build();
-    let connector = ().chain(TcpConnector::default()).chain(secure);
-    let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+    let agent = http::agent(check.timeout, follows.then_some(MOST_REDIRECTS), secure);
     let mut request = agent.get(&check.target);
-    if let Some(host) = &check.options.host {
+    if let Some(host) = &options.host {
         request = request.header("Host", host);
     }
     let found = match request.call() {

@@ -1,8 +1,8 @@
 //! `link`: is the card there, switched on, does it carry; how fast is it, how many packets come broken, and what of its
 //! bond carries?
 
-use super::why;
 use crate::config::Check;
+use crate::os::errors::why;
 use crate::os::ethernet::speed;
 use crate::os::link::card_state;
 use crate::recovery::Finding;

@@ -1,6 +1,6 @@
 //! `memory` and `load`: what the kernel says of the whole machine.
 
-use super::why;
+use crate::os::errors::why;
 use crate::recovery::Finding;
 use std::fs;
 

@@ -1,7 +1,8 @@
 //! `process`: does it live? By pid file, or by name. Its end is seen at once through the descriptor that goes back
 //! with the finding.
 
-use super::{Process, Result, why};
+use super::{Process, Result};
+use crate::os::errors::why;
 use crate::os::process::watch;
 use crate::recovery::Finding;
 use std::collections::BTreeMap;

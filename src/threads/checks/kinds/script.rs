@@ -2,9 +2,10 @@
 //! why. When it has ended, so has everything that it started.
 
 use super::super::pool::Job;
-use super::{no_answer, why};
+use super::no_answer;
 use crate::config::Speaks;
 use crate::os::doorbell::Doorbell;
+use crate::os::errors::why;
 use crate::os::process::{self, Outcome, Stream};
 use crate::recovery::Finding;
 

@@ -2,10 +2,11 @@
 //! of an OCF agent, the state of a unit. When it has ended, so has everything that it started.
 
 use super::super::pool::Job;
-use super::{no_answer, script, why};
+use super::{no_answer, script};
 use crate::config::Agent;
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
+use crate::os::errors::why;
 use crate::os::process::{self, Outcome};
 use crate::recovery::Finding;
 use crate::threads::services::agent::{self, Call, Deed};

@@ -1,9 +1,10 @@
 //! `tcp`: does somebody accept a connection, and, where the file says so, does he answer what he should?
 
 use super::http::lacks;
-use super::{no_answer, why};
+use super::no_answer;
 use crate::config::Check;
 use crate::os::clock;
+use crate::os::errors::why;
 use crate::recovery::Finding;
 use crate::vocabulary::Instant;
 use std::io::{self, ErrorKind, Read, Write};

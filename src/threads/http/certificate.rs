@@ -1,7 +1,7 @@
 //! Certificates: who is trusted, when one ends, and what is wrong with one, in words.
 
-use super::super::why;
 use crate::os::clock;
+use crate::os::errors::why;
 use crate::vocabulary::Instant;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;

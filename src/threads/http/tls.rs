@@ -1,8 +1,7 @@
 //! TLS below ureq: the handshake, so that a run can say how far it came and what the server's certificate is. ureq's own
-//! keeps the certificate to itself. Owned by one run of a check; ends with it.
+//! keeps the certificate to itself. Owned by one question; ends with it.
 
 use super::certificate;
-use crate::config::{Check, Redirect};
 use crate::os::clock;
 use crate::vocabulary::Instant;
 use parking_lot::Mutex;
@@ -12,14 +11,16 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
 /// How far a run came, and what it saw.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Watched(Arc<Mutex<Seen>>);
+pub struct Watched(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -31,6 +32,7 @@ struct Seen {
 }
 
 impl Watched {
+    /// There was somebody.
     pub fn is_connected(&self) -> bool {
         self.0.lock().connected
     }
@@ -51,8 +53,19 @@ impl Watched {
     }
 }
 
+/// Whose certificates are good.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust<'a> {
+    /// False: anybody's.
+    pub verify: bool,
+    /// Signers; `None`: whom this machine trusts.
+    pub ca_file: Option<&'a Path>,
+    /// `HOST[:PORT]` that it must be for, where it is not the URL's.
+    pub host: Option<&'a str>,
+}
+
 /// Puts TLS on a connection whose URL wants it.
-pub(super) struct Secure {
+pub struct Secure {
     /// `None`: the URL is plain, and no redirect is followed, or nobody is there whom one could trust.
     config: Option<Arc<ClientConfig>>,
     /// The name that the certificate must be for, where it is not the URL's.
@@ -62,31 +75,36 @@ pub(super) struct Secure {
 }
 
 impl Secure {
-    /// Of one run.
+    /// Of one run that asks `url`, and goes where that sends it if it `follows` redirects.
     ///
     /// # Errors
     /// Nobody is there whom one could trust: in words.
-    pub fn new(check: &Check, watched: &Watched) -> Result<Self, String> {
-        let options = &check.options;
-        let config = match client(check, watched) {
-            _ if !check.target.starts_with("https://") && options.redirect == Redirect::Answer => None,
-            Ok(config) => Some(Arc::new(config)),
-            Err(why) if check.target.starts_with("https://") => return Err(why),
+    pub fn new(
+        url: &str,
+        follows: bool,
+        trust: Trust<'_>,
+        timeout: Duration,
+        watched: &Watched,
+    ) -> Result<Self, String> {
+        let config = if url.starts_with("https://") {
+            Some(Arc::new(client(trust, watched)?))
+        } else if follows {
             // A plain server may never send anybody to one with TLS.
-            Err(_) => None,
+            client(trust, watched).ok().map(Arc::new)
+        } else {
+            None
         };
-        let until = clock::now() + check.timeout;
-        let name = options.host.as_deref().map(|host| without_port(host).to_owned());
+        let until = clock::now() + timeout;
+        let name = trust.host.map(|host| without_port(host).to_owned());
         Ok(Secure { config, name, until, watched: watched.clone() })
     }
 }
 
-fn client(check: &Check, watched: &Watched) -> Result<ClientConfig, String> {
+fn client(trust: Trust<'_>, watched: &Watched) -> Result<ClientConfig, String> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone();
-    let options = &check.options;
-    let strict = if options.verify {
-        let signers = certificate::signers(options.ca_file.as_deref())?;
+    let strict = if trust.verify {
+        let signers = certificate::signers(trust.ca_file)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(signers, provider.clone()).build();
         Some(verifier.map_err(|error| error.to_string())?)
     } else {
@@ -160,7 +178,7 @@ impl std::fmt::Debug for Secure {
 }
 
 /// A connection with TLS on it.
-pub(super) struct Tls {
+pub struct Tls {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
