@@ -298,7 +298,11 @@ pub enum KeyCommand {
         file: PathBuf,
     },
     /// Give a new key to all nodes, without any of them being misunderstood meanwhile
-    Rotate,
+    Rotate {
+        /// How long to wait until only the new key is in use
+        #[command(flatten)]
+        wait: Wait,
+    },
 }
 
 #[cfg(test)]

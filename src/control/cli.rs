@@ -127,10 +127,7 @@ impl Session<'_> {
             }
             Command::Thaw => self.order(&Question::Thaw, "thawed: automatic moves go on"),
             Command::Config { command } => self.versions(command),
-            Command::Key { command: KeyCommand::Rotate } => {
-                let value = versions::asked(&mut self.connect()?, &Question::KeyRotate)?;
-                self.say(&value, &versions::rotated_text(&value))
-            }
+            Command::Key { command: KeyCommand::Rotate { wait } } => self.rotate(*wait),
             Command::Key { command: KeyCommand::New { file } } => {
                 key::write_new(file).map_err(refused)?;
                 let text = format!("{}: a new key; copy it to every node, mode 0600", file.display());
@@ -323,6 +320,18 @@ impl Session<'_> {
         let goal = |status: &Status| wait::in_service(status, node);
         let question = Question::Online { node: node.into() };
         self.command(&mut client, &question, &format!("{node} goes back into service"), wait, goal)
+    }
+
+    fn rotate(&mut self, wait: Wait) -> Result<(), End> {
+        let mut client = self.connect()?;
+        let mut value = versions::asked(&mut client, &Question::KeyRotate)?;
+        let mut text = versions::rotated_text(&value);
+        if wait.wait {
+            let after = self.wait(&mut client, wait.timeout_s, wait::one_key)?.as_millis();
+            value["after_ms"] = serde_json::json!(after);
+            text = format!("all nodes use the new key alone: done after {after} ms");
+        }
+        self.say(&value, &text)
     }
 
     /// Until the goal is reached; a person sees how far it is if that takes longer than a second.

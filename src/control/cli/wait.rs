@@ -115,6 +115,15 @@ pub fn in_service(status: &Status, node: &str) -> Progress {
     }
 }
 
+/// Do all nodes use one key, and accept no other?
+pub fn one_key(status: &Status) -> Progress {
+    match &status.key_change_waits_for {
+        None => Progress::Done,
+        Some(names) if names.is_empty() => Progress::Going("all have the new key".to_owned()),
+        Some(names) => Progress::Going(format!("waits for {}", names.join(", "))),
+    }
+}
+
 fn done_unless(missing: &[String]) -> Progress {
     if missing.is_empty() { Progress::Done } else { Progress::Going(missing.join(", ")) }
 }

@@ -214,6 +214,12 @@ fn key(stage: &mut Stage) -> Outcome<()> {
     if suspected(stage)? != before {
         return Err("somebody was suspected meanwhile".to_owned());
     }
+    // Once more, and waited for.
+    let new = keys(stage)?;
+    let said = stage.world.diehard(1, &["key", "rotate", "--wait"])?;
+    if !said.starts_with("all nodes use the new key alone") || keys(stage)?[0] == new[0] {
+        return Err(format!("keys have not changed, and it said {said}"));
+    }
     // The guardian's last word is understood as well.
     stage.world.signal_part(1, Part::Worker, Signal::SIGKILL)?;
     stage.settled()?;

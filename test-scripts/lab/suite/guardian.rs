@@ -30,9 +30,9 @@ pub const TESTS: &[Test] = &[
 
 /// The lab's `valid_lft` (the daemon's default).
 const VALID_LFT: Duration = Duration::from_secs(2);
-/// The kernel's own timer is late by up to 0.27 s (measured alone in a namespace: its timer wheel has steps of 64
-/// jiffies beyond 504), and the time to look.
-const KERNEL_GRACE: Duration = Duration::from_millis(400);
+/// The kernel's own timer is late by 0.03 s where the faker renews (`os/address_timer`), the look at it comes on top;
+/// the figure itself is printed.
+const KERNEL_GRACE: Duration = Duration::from_millis(300);
 /// The next holder has it by then.
 const TAKEN_GRACE: Duration = Duration::from_millis(700);
 /// What a client may miss when every process of the daemon is gone or stopped.

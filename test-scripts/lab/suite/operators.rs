@@ -2,11 +2,14 @@
 
 use super::Test;
 use crate::interrupt::wait_until;
-use crate::namespace::{Outcome, run};
+use crate::namespace::{Outcome, command_in, run, run_with_input};
 use crate::stage::Stage;
+use crate::systems::binary;
 use crate::world::World;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// With services that run anyway.
@@ -14,6 +17,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "operators-receipt", run: receipt, least: 4 },
     Test { name: "operators-story", run: story, least: 4 },
     Test { name: "operators-status-is-fast", run: status_is_fast, least: 4 },
+    Test { name: "operators-doctor", run: doctor, least: 4 },
+    Test { name: "operators-drill", run: drill, least: 4 },
+    Test { name: "operators-log-level", run: log_level, least: 4 },
 ];
 
 /// How long news may take on a busy machine.
@@ -120,6 +126,114 @@ fn status_is_fast(stage: &mut Stage) -> Outcome<()> {
         return Err(format!("status needs {:.1} ms", ms(median)));
     }
     Ok(())
+}
+
+/// The doctor finds nothing on a sound server, and each of four faults by its name, with a remedy that helps.
+fn doctor(stage: &mut Stage) -> Outcome<()> {
+    stage.settled()?;
+    let (node, odd) = (1, 2);
+    let namespace = stage.world.nodes[node].namespace.clone();
+    wait_until("a sound server", SOON, || Ok(bad(stage, node)?.is_empty()))?;
+    // On the external link alone, which the heartbeat can do without.
+    let filter = "table inet ill {\n chain in {\n  type filter hook input priority 0;\n  iifname eth0 udp dport 694 drop\n }\n}\n";
+    run_with_input("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], filter)?;
+    let sysctl = |word: &str| run("ip", &["netns", "exec", &namespace, "sysctl", "-q", "-w", word]);
+    sysctl("net.ipv4.conf.eth0.drop_gratuitous_arp=1")?;
+    let file = stage.world.node_directory(odd).join("diehard.conf");
+    let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+    fs::write(&file, text.clone() + "weight = 7\n").map_err(|error| error.to_string())?;
+    stage.world.signal_daemon(odd, Signal::SIGHUP)?;
+    stage.world.cut_power(&[3])?;
+    let expected: BTreeSet<String> = ["drift", "firewall", "nodes", "sysctl"].map(str::to_owned).into();
+    wait_until("it names every fault", SOON, || {
+        let found = bad(stage, node)?;
+        let remedies = found.iter().all(|finding| finding["remedy"].is_string());
+        let named: BTreeSet<String> =
+            found.iter().filter_map(|finding| Some(finding["check"].as_str()?.to_owned())).collect();
+        Ok(remedies && named.is_superset(&expected))
+    })?;
+    for finding in bad(stage, node)? {
+        let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        println!("  {}: {} -> {}", word("check"), word("message"), word("remedy"));
+    }
+    run("ip", &["netns", "exec", &namespace, "nft", "delete", "table", "inet", "ill"])?;
+    sysctl("net.ipv4.conf.eth0.drop_gratuitous_arp=0")?;
+    fs::write(&file, text).map_err(|error| error.to_string())?;
+    stage.world.signal_daemon(odd, Signal::SIGHUP)?;
+    stage.world.restore_power(&[3])?;
+    stage.settled()?;
+    wait_until("it is sound again", SOON * 2, || Ok(bad(stage, node)?.is_empty()))
+}
+
+/// What the doctor finds fault with, asked on the machine itself; relative paths are the daemon's.
+fn bad(stage: &Stage, index: usize) -> Outcome<Vec<Value>> {
+    let directory = stage.world.node_directory(index);
+    let mut command = command_in(&stage.world.nodes[index].namespace, &binary("diehard"));
+    command.current_dir(&directory).arg("-s").arg(directory.join("run/control.sock"));
+    let output = command.args(["--json", "doctor"]).output().map_err(|error| error.to_string())?;
+    let said: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let findings = said["findings"].as_array().cloned().unwrap_or_default();
+    Ok(findings.into_iter().filter(|finding| finding["level"] != "ok").collect())
+}
+
+/// A service, then a whole node, fails as planned and comes back; a client loses nothing by it. Refused where the rest
+/// cannot carry it, and where something fails in earnest.
+fn drill(stage: &mut Stage) -> Outcome<()> {
+    stage.settled()?;
+    let visitor = stage.visitor(2)?;
+    for what in ["www3", "web3"] {
+        let said = stage.world.diehard(0, &["--json", "drill", what])?;
+        let said: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+        let passage = &said["services"][0];
+        let outages = ["outage_ms", "back_outage_ms"].map(|way| passage[way].as_f64());
+        let right = passage["service"] == "www3" && passage["from"] == "web3" && passage["to"] != "web3";
+        if !right || outages.iter().any(Option::is_none) {
+            return Err(format!("the drill of {what} tells {said}"));
+        }
+        println!("  drill of {what}: to {}, outages there and back {outages:?} ms", passage["to"]);
+        stage.settled()?;
+    }
+    let seen = visitor.finish()?;
+    println!("  its client: longest silence {:.1} ms, {} failed connects", ms(seen.longest), seen.failed);
+    stage.world.cut_power(&[3])?;
+    wait_until("a dead node is no time for a drill", SOON, || {
+        let refused = stage.world.diehard(0, &["drill", "www2"]).err().unwrap_or_default();
+        Ok(refused.contains("web4 is down: no drill while something fails in earnest"))
+    })?;
+    stage.world.restore_power(&[3])?;
+    stage.settled()
+}
+
+/// `log_level` changes with a reload: less is written, then more again.
+fn log_level(stage: &mut Stage) -> Outcome<()> {
+    stage.settled()?;
+    let node = 1;
+    let directory = stage.world.node_directory(node);
+    let (file, log) = (directory.join("diehard.conf"), directory.join("daemon.log"));
+    let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+    let written = || fs::read_to_string(&log).map_err(|error| error.to_string());
+    let reload = |stage: &Stage, text: &str| -> Outcome<()> {
+        fs::write(&file, text).map_err(|error| error.to_string())?;
+        let begin = newest(stage, node)?;
+        stage.world.signal_daemon(node, Signal::SIGHUP)?;
+        wait_until("it has read it", SOON, || Ok(!told(stage, node, begin, "reloaded", "")?.is_empty()))
+    };
+    let move_there_and_back = |stage: &mut Stage| -> Outcome<()> {
+        stage.world.diehard(0, &["move", "www2", "web3", "--wait"])?;
+        stage.world.diehard(0, &["failback", "www2", "--wait"])?;
+        stage.settled()
+    };
+    reload(stage, &text.replacen("[cluster]\n", "[cluster]\nlog_level = error\n", 1))?;
+    let before = written()?.len();
+    move_there_and_back(stage)?;
+    let quiet = written()?[before..].to_owned();
+    if quiet.contains(" INFO ") || quiet.contains(" WARN ") {
+        return Err(format!("at log_level = error it wrote {quiet}"));
+    }
+    reload(stage, &text)?;
+    move_there_and_back(stage)?;
+    wait_until("it writes again", SOON, || Ok(written()?[before..].contains(" INFO ")))
 }
 
 fn ms(duration: Duration) -> f64 {

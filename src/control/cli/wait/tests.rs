@@ -81,3 +81,13 @@ fn standby_is_reached_when_nothing_is_held() {
     assert_eq!(on_standby(&status, "web9"), failed("the node web9 is gone from the configuration"));
     assert_eq!(in_service(&status, "web9"), failed("the node web9 is gone from the configuration"));
 }
+
+#[test]
+fn a_change_of_keys_is_over_when_it_waits_for_nobody() {
+    let mut status = sample();
+    assert_eq!(one_key(&status), Progress::Done);
+    status.key_change_waits_for = Some(vec!["web2".into(), "web3".into()]);
+    assert_eq!(one_key(&status), going("waits for web2, web3"));
+    status.key_change_waits_for = Some(Vec::new());
+    assert_eq!(one_key(&status), going("all have the new key"));
+}
