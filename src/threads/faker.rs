@@ -110,10 +110,12 @@ impl Faker {
                 Received::Nothing if now >= work.next_ending => work.compare(),
                 // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
                 // is done now, and spares a wake of its own.
-                Received::Nothing if now >= work.next_renewal || work.may_renew_early(now) => work.renew(now),
+                Received::Nothing if work.may_renew_early(now) => work.renew(now),
                 Received::Nothing => {}
                 Received::Closed => break,
             }
+            // However many orders come: what nobody renews the kernel drops.
+            work.renew_if_due(clock::now());
         }
         work.drop_all("the daemon ends");
         work.faker.published.signs.retires(Watched::Faker);
@@ -131,6 +133,13 @@ impl Work {
     fn plan_renewal(&mut self, now: Instant) {
         let interval = self.renewal_interval();
         self.next_renewal = now + interval + self.faker.card.punctual_after(interval);
+    }
+
+    fn renew_if_due(&mut self, now: Instant) {
+        let idle = self.up.is_empty() && self.faker.published.lease.services().is_empty();
+        if now >= self.next_renewal && !idle {
+            self.renew(now);
+        }
     }
 
     fn may_renew_early(&self, now: Instant) -> bool {
@@ -201,7 +210,6 @@ impl Work {
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
         let now = clock::now();
-        self.plan_renewal(now);
         let ending = self.faker.published.lease.ending();
         self.next_ending =
             ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);

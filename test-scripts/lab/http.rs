@@ -120,6 +120,7 @@ fn visit(address: Ipv4Addr, stop: &AtomicBool) -> Seen {
     let mut last = None;
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) && interrupt::check().is_ok() {
+        let start = Instant::now();
         match ask_as_browsers_do(address) {
             Ok((server, again)) => {
                 let now = Instant::now();
@@ -133,7 +134,10 @@ fn visit(address: Ipv4Addr, stop: &AtomicBool) -> Seen {
             }
             Err(error) => {
                 seen.failed += 1;
-                seen.first_failure.get_or_insert_with(|| error.to_string());
+                let after = start.elapsed().as_millis();
+                let when = run("date", &["-u", "+%T.%3N"]).unwrap_or_default();
+                let what = || format!("{error} ({address}, after {after} ms, at {})", when.trim());
+                seen.first_failure.get_or_insert_with(what);
             }
         }
         next = (next + Duration::from_millis(1)).max(Instant::now());

@@ -329,3 +329,23 @@ fn what_comes_up_with_its_server_running_is_announced_before_it_is_reported() {
         lab.end();
     });
 }
+
+/// Reloads and moves without end: the addresses that they do not concern are renewed all the same.
+#[test]
+fn orders_without_end_keep_no_address_from_being_renewed() {
+    within(|| {
+        let lab = lab();
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        // Three lifetimes long. Whoever looks late sees less, and nothing that is not so.
+        let end = clock::now() + Duration::from_secs(3);
+        while clock::now() < end {
+            lab.orders.offer(Order::Compare).expect("room");
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+        let told = lab.told.receive_until(clock::now());
+        assert!(matches!(told, Received::Nothing), "it was gone, and was put back");
+        assert!(addresses().contains("203.0.113.22/24"));
+        lab.end();
+    });
+}
