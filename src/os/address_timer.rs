@@ -13,10 +13,10 @@ use std::time::Duration;
 const SECOND: u64 = 1_000_000_000;
 /// IFA_CACHEINFO counts in these: 10 ms.
 const STAMP: u64 = SECOND / 100;
-/// What the stamp leaves open, and the way of a renewal into the kernel.
-const MARGIN: u64 = 25_000_000;
+/// What the stamp leaves open, the way of a renewal into the kernel, and that another processor may do it.
+const MARGIN: u64 = 40_000_000;
 /// A stamp that was so long on its way teaches nothing.
-const LONGEST_WAY: Duration = Duration::from_millis(30);
+const LONGEST_WAY: Duration = Duration::from_millis(5);
 
 /// Where the kernel's seconds begin on CLOCK_MONOTONIC, as far as it is known.
 #[derive(Debug, Clone)]
@@ -31,6 +31,11 @@ impl AddressTimer {
     /// Which knows nothing yet, of a kernel with `hz` ticks a second.
     pub fn new(hz: u64) -> Self {
         AddressTimer { hz: hz.clamp(1, 10_000), second: None }
+    }
+
+    /// Has it learnt anything?
+    pub fn knows(&self) -> bool {
+        self.second.is_some()
     }
 
     /// An address was written between these two readings of CLOCK_MONOTONIC, and `updated` (1/100 s, of IFA_CACHEINFO) is
@@ -85,9 +90,9 @@ mod tests {
         timer.learn(12_300, ms(5_004), ms(5_006));
         for stamp in 0..100 {
             let waits = timer.wait(ms(stamp * 10 + 5), 0) > Duration::ZERO;
-            assert_eq!(waits, (54..84).contains(&stamp), "{stamp}");
+            assert_eq!(waits, (53..86).contains(&stamp), "{stamp}");
         }
-        assert_eq!(timer.wait(ms(7_600), 0), ms(241));
+        assert_eq!(timer.wait(ms(7_600), 0), ms(256));
         assert_eq!(timer.wait(ms(7_600) + timer.wait(ms(7_600), 0), 0), Duration::ZERO);
     }
 
@@ -100,7 +105,7 @@ mod tests {
             |processor| (0..100).filter(|at| !timer.wait(ms(at * 10 + 5), processor).is_zero()).collect();
         let first: Vec<u64> = waits(0);
         let third: Vec<u64> = waits(2);
-        assert_eq!((first.first(), first.last(), first.len()), (Some(&0), Some(&99), 30));
+        assert_eq!((first.first(), first.last(), first.len()), (Some(&0), Some(&99), 33));
         assert_eq!(
             first.iter().map(|at| (at + 94) % 100).collect::<std::collections::BTreeSet<_>>(),
             third.into_iter().collect()
@@ -110,7 +115,7 @@ mod tests {
     #[test]
     fn who_was_held_up_learns_nothing() {
         let mut timer = AddressTimer::new(1000);
-        timer.learn(0, ms(0), ms(31));
+        timer.learn(0, ms(0), ms(6));
         assert!((0..100).all(|at| timer.wait(ms(at * 10), 0).is_zero()));
     }
 }

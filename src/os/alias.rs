@@ -177,7 +177,16 @@ impl Card {
     /// No such card.
     pub fn renew(&mut self, held: &Held, lifetime: Duration) -> io::Result<()> {
         assert!(held.ours, "{} is the machine's own address", held.address);
-        self.write(held.address, held.prefix, &held.label, 0, valid_seconds(lifetime))
+        let before = clock::monotonic();
+        self.write(held.address, held.prefix, &held.label, 0, valid_seconds(lifetime))?;
+        let after = clock::monotonic();
+        if !self.timer.knows() {
+            let same = |other: &&Held| (other.address, other.prefix) == (held.address, held.prefix);
+            if let Some(held) = self.addresses()?.iter().find(same) {
+                self.timer.learn(held.updated, before, after);
+            }
+        }
+        Ok(())
     }
 
     /// How much more than `ahead` a renewal should be put off, so that the kernel ends its lifetime on time: never

@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
 /// STATUS comes every 2 s, the keeper looks every second, and the machine is busy.
 const SOON: Duration = Duration::from_secs(30);
 /// How often the files are read again; more by this variable.
-const RELOADS: usize = 60;
+const RELOADS: usize = 200;
 const RELOADS_VARIABLE: &str = "DIEHARD_LAB_RELOADS";
 
 /// A version with real differences: in force everywhere at once, the client notices nothing; and back.
