@@ -14,7 +14,9 @@ const SECOND: u64 = 1_000_000_000;
 /// IFA_CACHEINFO counts in these: 10 ms.
 const STAMP: u64 = SECOND / 100;
 /// What the stamp leaves open, the way of a renewal into the kernel, and that another processor may do it.
-const MARGIN: u64 = 40_000_000;
+const MARGIN: u64 = 25_000_000;
+/// Who wakes for a moment just before the bad part wakes late.
+const BEFORE: Duration = Duration::from_millis(10);
 /// A stamp that was so long on its way teaches nothing.
 const LONGEST_WAY: Duration = Duration::from_millis(5);
 
@@ -51,8 +53,20 @@ impl AddressTimer {
         self.second = Some((written % SECOND + 2 * SECOND - (begin + stamp) % SECOND) % SECOND);
     }
 
-    /// How long to wait at `now` (CLOCK_MONOTONIC) with a renewal by this processor, so that it is ended on time: as a rule
-    /// not at all, never more than a third of a second.
+    /// How long after `now` (CLOCK_MONOTONIC) to renew by this processor what shall be renewed each `interval`, so that it
+    /// is ended on time: just before the bad part of a second if there is some time until then, or else just after it.
+    pub fn next(&self, now: Duration, interval: Duration, processor: usize) -> Duration {
+        let wait = self.wait(now + interval, processor);
+        if wait.is_zero() {
+            return interval;
+        }
+        let bad = Duration::from_nanos(SECOND / 4 + 2 * MARGIN);
+        let before = interval.saturating_sub(bad - wait + BEFORE);
+        if before >= interval / 4 { before } else { interval + wait }
+    }
+
+    /// How long a renewal at `now` would have to wait to be ended on time: as a rule not at all, never more than a third of a
+    /// second.
     pub fn wait(&self, now: Duration, processor: usize) -> Duration {
         let Some(second) = self.second else { return Duration::ZERO };
         // Each processor's whole seconds are three ticks before those of the one before it (round_jiffies).
@@ -90,10 +104,26 @@ mod tests {
         timer.learn(12_300, ms(5_004), ms(5_006));
         for stamp in 0..100 {
             let waits = timer.wait(ms(stamp * 10 + 5), 0) > Duration::ZERO;
-            assert_eq!(waits, (53..86).contains(&stamp), "{stamp}");
+            assert_eq!(waits, (54..84).contains(&stamp), "{stamp}");
         }
-        assert_eq!(timer.wait(ms(7_600), 0), ms(256));
+        assert_eq!(timer.wait(ms(7_600), 0), ms(241));
         assert_eq!(timer.wait(ms(7_600) + timer.wait(ms(7_600), 0), 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn renewals_keep_out_of_the_bad_part_and_close_to_their_interval() {
+        let mut timer = AddressTimer::new(250);
+        timer.learn(0, ms(4), ms(6));
+        let mut now = ms(3);
+        let mut longest = Duration::ZERO;
+        for round in 0..100 {
+            let next = timer.next(now, ms(250), 0);
+            now += next + ms(round % 7);
+            longest = longest.max(next);
+            assert!(next >= ms(62), "{next:?}");
+            assert!(timer.wait(now, 0).is_zero(), "{now:?}");
+        }
+        assert!(longest <= ms(365), "{longest:?}");
     }
 
     #[test]
@@ -105,7 +135,7 @@ mod tests {
             |processor| (0..100).filter(|at| !timer.wait(ms(at * 10 + 5), processor).is_zero()).collect();
         let first: Vec<u64> = waits(0);
         let third: Vec<u64> = waits(2);
-        assert_eq!((first.first(), first.last(), first.len()), (Some(&0), Some(&99), 33));
+        assert_eq!((first.first(), first.last(), first.len()), (Some(&0), Some(&99), 30));
         assert_eq!(
             first.iter().map(|at| (at + 94) % 100).collect::<std::collections::BTreeSet<_>>(),
             third.into_iter().collect()

@@ -189,10 +189,14 @@ impl Card {
         Ok(())
     }
 
-    /// How much more than `ahead` a renewal should be put off, so that the kernel ends its lifetime on time: never
-    /// more than a third of a second.
-    pub fn punctual_after(&self, ahead: Duration) -> Duration {
-        self.timer.wait(clock::monotonic() + ahead, clock::processor())
+    /// How long from now to renew what is renewed each `interval`, so that the kernel ends its lifetime on time.
+    pub fn next_renewal(&self, interval: Duration) -> Duration {
+        self.timer.next(clock::monotonic(), interval, clock::processor())
+    }
+
+    /// Would the kernel end on time what is renewed now?
+    pub fn is_punctual(&self) -> bool {
+        self.timer.wait(clock::monotonic(), clock::processor()).is_zero()
     }
 
     /// Removes an address of ours; fine if it is not there. Whatever the kernel takes along (the other

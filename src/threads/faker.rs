@@ -128,11 +128,10 @@ impl Work {
         self.faker.published.signs.works(Watched::Faker, clock::now());
     }
 
-    /// An eighth of the lifetime, and not where the kernel would round its end up: at least three renewals may fail before
-    /// it takes the address away (at the default, five).
+    /// Each eighth of the lifetime, and not where the kernel would round its end up: some renewals may fail before it takes
+    /// the address away.
     fn plan_renewal(&mut self, now: Instant) {
-        let interval = self.renewal_interval();
-        self.next_renewal = now + interval + self.faker.card.punctual_after(interval);
+        self.next_renewal = now + self.faker.card.next_renewal(self.renewal_interval());
     }
 
     fn renew_if_due(&mut self, now: Instant) {
@@ -143,8 +142,7 @@ impl Work {
     }
 
     fn may_renew_early(&self, now: Instant) -> bool {
-        now + self.renewal_interval() / 2 >= self.next_renewal
-            && self.faker.card.punctual_after(Duration::ZERO).is_zero()
+        now + self.renewal_interval() / 2 >= self.next_renewal && self.faker.card.is_punctual()
     }
 
     fn renewal_interval(&self) -> Duration {
@@ -210,6 +208,9 @@ impl Work {
         let gateways = self.gateways(&config);
         self.settle_routes(&gateways);
         let now = clock::now();
+        if before.is_empty() {
+            self.plan_renewal(now);
+        }
         let ending = self.faker.published.lease.ending();
         self.next_ending =
             ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);

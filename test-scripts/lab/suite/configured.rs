@@ -255,8 +255,9 @@ fn reloads(stage: &mut Stage) -> Outcome<()> {
         stage.world.signal_daemon(index, Signal::SIGHUP)?;
     }
     stage.settled()?;
-    if events(stage, 0, "suspected")?.len() != before {
-        return Err("somebody was suspected meanwhile".to_owned());
+    let suspected = events(stage, 0, "suspected")?;
+    if suspected.len() != before {
+        return Err(format!("suspected meanwhile: {:?}", &suspected[before..]));
     }
     for visitor in visitors {
         let seen = visitor.finish()?;
