@@ -92,6 +92,11 @@ pub struct Controller {
     next_token: u64,
 
     peers: BTreeMap<NodeId, Peer>,
+    /// The longest by which anything in the cluster may be in force.
+    longest: Timing,
+    /// Times that were replaced, until when a promise by them may be in force; and when the last were.
+    former: Vec<(Timing, Instant)>,
+    retimed_at: Instant,
     ring: detector::Ring,
     suspicions: BTreeMap<NodeId, detector::Suspicion>,
     /// Suspicions of others: who, when told last.
@@ -210,6 +215,9 @@ impl Controller {
             storing: None,
             next_token: 1,
             peers: BTreeMap::new(),
+            longest: timing,
+            former: Vec::new(),
+            retimed_at: now,
             ring: detector::Ring::new(),
             suspicions: BTreeMap::new(),
             rumours: BTreeMap::new(),
@@ -244,7 +252,10 @@ impl Controller {
             stirred: true,
             config,
         };
-        controller.may_vote_at = now + controller.timing.member + controller.margin();
+        // E5: as long as anything that it may have promised before it started.
+        let states = [&controller.remembered, &controller.proposed].into_iter().flatten();
+        let longest = states.map(|state| state.longest_interval).fold(timing.t, Duration::max);
+        controller.may_vote_at = now + Timing::new(longest, 8).member + controller.margin();
         controller.event(Event::Booted { incarnation: controller.incarnation });
         controller
     }

@@ -45,7 +45,7 @@ impl Controller {
         if self.planted(Planted::OrderByVersionAlone) { a.version > b.version } else { a > b }
     }
 
-    /// Stores a proposal; acknowledges at once, or after fsync where the membership changes. So no disk
+    /// Stores a proposal; acknowledges at once, or after fsync where the membership or T changes. So no disk
     /// stands in the way of a service: tables change without it.
     pub(super) fn keep_proposal(&mut self, now: Instant, state: State) {
         let epoch = state.epoch;
@@ -56,10 +56,12 @@ impl Controller {
         if again && self.storing.is_some_and(|(_, storing)| storing == epoch) {
             return;
         }
-        let same_members = self.committed.as_ref().is_some_and(|old| old.members == state.members);
+        let same_basis = self.committed.as_ref().is_some_and(|old| {
+            old.members == state.members && old.longest_interval >= state.longest_interval
+        });
         let stored_before = again;
         self.proposed = Some(state);
-        if same_members || stored_before {
+        if same_basis || stored_before {
             self.acknowledge_stored(epoch);
         } else {
             let token = self.store();
@@ -153,7 +155,11 @@ impl Controller {
             .is_some_and(|member| member.incarnation == self.incarnation);
         let members_changed = old.as_ref().is_none_or(|old| old.members != new.members);
         let new_lineage = old.as_ref().is_some_and(|old| old.lineage != new.lineage).then_some(new.lineage);
-        self.timing = Timing::of(new);
+        let timing = Timing::of(new);
+        // E5: a restarted node waits as long as its promises may have been.
+        let longest = Timing::longest_of(new);
+        let longer = old.as_ref().is_some_and(|old| longest.t > old.longest_interval);
+        self.retime(now, timing, longest);
         if self.proposed.as_ref().is_some_and(|proposed| proposed.epoch <= epoch) {
             self.proposed = None;
             self.storing = None;
@@ -175,8 +181,10 @@ impl Controller {
             self.event(Event::Joined { node: self.me, incarnation: self.incarnation });
             self.lease.cancel();
         }
-        if members_changed {
+        if members_changed || longer {
             self.store();
+        }
+        if members_changed {
             self.ring_changed(now, old.as_ref());
         }
         self.serving_adopted(now, old.as_ref());

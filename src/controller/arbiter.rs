@@ -85,7 +85,7 @@ impl Controller {
     /// A question answered so lately that the root may rest on it.
     pub(super) fn has_arbiter(&self, now: Instant) -> bool {
         let answered = self.asking.answered;
-        answered > Instant::ZERO && now < answered + self.timing.root(self.lateness)
+        answered > Instant::ZERO && now < answered + self.root()
     }
 
     /// L3 with Q2: the time that backs the root, of the time of a majority and of the time at which everybody

@@ -420,6 +420,14 @@ impl Controller {
         self.serving_late(now, by);
     }
 
+    /// Another T: no neighbour is late by it that was not by the one before.
+    pub(super) fn restart_intervals(&mut self, now: Instant) {
+        self.ring.watch_since = now;
+        if self.ring.right.is_some() {
+            self.ring.next_hello = self.ring.next_hello.min(now + self.timing.t);
+        }
+    }
+
     /// Algorithm 3: the ring of the new state; I_AM_LEFT / I_AM_RIGHT to new neighbours.
     pub(super) fn ring_changed(&mut self, now: Instant, old: Option<&State>) {
         let Some(state) = self.committed.clone() else { return };

@@ -103,7 +103,7 @@ impl Controller {
             Packet::Nack { term, known } => self.on_nack(now, header, term, known),
             Packet::Suspect { suspect, incarnation, candidacy, nonce } => {
                 match candidacy {
-                    Some(term) => self.on_candidacy(now, header, suspect, term, nonce),
+                    Some(wish) => self.on_candidacy(now, header, suspect, wish, nonce),
                     None => self.on_suspect(now, header, suspect, incarnation, nonce),
                 };
             }

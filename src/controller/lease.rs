@@ -158,7 +158,7 @@ impl Controller {
                 return;
             }
             if !self.planted(Planted::NoPromise) {
-                let until = (now + self.timing.promise).max(self.promise.until);
+                let until = (now + self.longest.promise).max(self.promise.until);
                 self.promise = Promise { term, until };
             }
             self.follow(now, header.epoch);

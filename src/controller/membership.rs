@@ -384,7 +384,8 @@ impl Controller {
         }
         self.config_digest = crate::config::digest(&self.config);
         if self.committed.is_none() {
-            self.timing = Timing::new(self.config.cluster.hello_interval, 8);
+            let timing = Timing::new(self.config.cluster.hello_interval, 8);
+            self.retime(now, timing, timing);
         }
         self.event(Event::Reloaded);
         self.dirty = true;

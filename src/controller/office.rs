@@ -145,7 +145,7 @@ impl Controller {
             office.followers.get(&node).map_or(Instant::ZERO, |follower| follower.acked)
         };
         let backed = self.backing(&self.basis(), acked);
-        let root = self.timing.root(self.lateness);
+        let root = self.root();
         let office = self.office.as_mut().expect("looked at above");
         if backed > office.backed {
             office.backed = backed;

@@ -145,7 +145,7 @@ impl Notes {
         self.frozen = Some(frozen);
     }
 
-    fn look_again(&mut self, at: Instant) {
+    pub(super) fn look_again(&mut self, at: Instant) {
         self.next_look = self.next_look.min(at);
     }
 
@@ -196,6 +196,7 @@ impl Controller {
         self.await_leases(now, &current, &next, &mut conditions);
         if next == current && !first {
             self.plan_members(now, &mut next, &mut conditions);
+            self.plan_times(&mut next);
             self.plan_flags(&mut next);
             self.plan_moves(now, &mut next, &mut conditions);
         }

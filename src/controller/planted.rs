@@ -44,6 +44,8 @@ pub enum Planted {
     TakeWithoutLook,
     /// S3: acts on what is proposed, not on what is committed.
     ActOnProposal,
+    /// E2, E4, L3: only its own newest times count, whatever is in force elsewhere.
+    OwnTimesAlone,
     /// L7: who does not know the newest state is granted leases all the same.
     GrantToWhoIsBehind,
 }

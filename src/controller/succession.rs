@@ -30,8 +30,12 @@ pub(super) struct Ballot {
     suspect: NodeId,
     nonce: u64,
     asked: Instant,
+    /// How long the candidate wants the promise: its times may be others than the voter's.
+    promise: Duration,
 }
 
+/// No T is so long that a promise would be longer.
+const LONGEST_PROMISE: Duration = Duration::from_secs(20);
 /// A term whose first state no majority stores within so many promises is given up: those who refuse it
 /// may have stored something newer, and a later term is newer than that.
 const ENDURANCE: u32 = 8;
@@ -141,7 +145,7 @@ impl Controller {
                 // Won, but the first state never reached a majority in time: begin again later.
                 let begun = office.term == self.epoch().term;
                 let rootless = now >= office.root_end && now >= office.won_at + self.timing.promise;
-                let tired = now >= office.won_at + self.timing.promise * ENDURANCE;
+                let tired = now >= office.not_before + self.timing.promise * ENDURANCE;
                 if !begun && (rootless || tired) {
                     self.leave_office(now, now);
                     self.candidacy = None;
@@ -247,7 +251,9 @@ impl Controller {
             candidacy.asks.pop_front();
         }
         candidacy.asks.push_back((nonce, now));
-        let packet = Packet::Suspect { suspect, incarnation, candidacy: Some(candidacy.term), nonce };
+        let promise_us = u32::try_from(self.longest.promise.as_micros()).unwrap_or(u32::MAX);
+        let wish = Some((candidacy.term, promise_us));
+        let packet = Packet::Suspect { suspect, incarnation, candidacy: wish, nonce };
         self.tell_all(packet);
     }
 
@@ -257,14 +263,16 @@ impl Controller {
         now: Instant,
         header: &Header,
         suspect: NodeId,
-        term: Term,
+        (term, promise_us): (Term, u32),
         nonce: u64,
     ) {
         self.boot.round_seen = self.boot.round_seen.max(term.round.saturating_sub(1));
         if term.author != header.from {
             return;
         }
-        let ballot = Ballot { term, candidate: header.from, epoch: header.epoch, suspect, nonce, asked: now };
+        let promise = Duration::from_micros(u64::from(promise_us)).min(LONGEST_PROMISE);
+        let (candidate, epoch) = (header.from, header.epoch);
+        let ballot = Ballot { term, candidate, epoch, suspect, nonce, asked: now, promise };
         if self.may_vote(now, term) {
             self.vote(now, ballot);
         } else if term > self.voted && self.office.is_none() {
@@ -297,7 +305,9 @@ impl Controller {
         }
         self.candidacy = None;
         self.voted = ballot.term;
-        self.promise = Promise { term: ballot.term, until: now + self.timing.promise };
+        let wished = if self.planted(Planted::OwnTimesAlone) { Duration::ZERO } else { ballot.promise };
+        let until = (now + self.longest.promise.max(wished)).max(self.promise.until);
+        self.promise = Promise { term: ballot.term, until };
         let newest = match (&self.proposed, &self.committed, &self.remembered) {
             (Some(proposed), _, _) => Some((false, proposed.clone())),
             (None, Some(committed), _) => Some((true, committed.clone())),
@@ -355,7 +365,7 @@ impl Controller {
     /// E3: majority of the newest reported state's members and of the own committed one, within Lp.
     fn has_won(&self, now: Instant) -> bool {
         let Some(candidacy) = &self.candidacy else { return false };
-        let root = self.timing.root(self.lateness);
+        let root = self.root();
         let voted = |node: NodeId| {
             node == self.me || candidacy.votes.get(&node).is_some_and(|&sent| sent + root > now)
         };
@@ -370,8 +380,12 @@ impl Controller {
         let Some(candidacy) = self.candidacy.clone() else { return };
         // Where promises lapsed, every lease of the old controller ends within X of that. Where they were
         // given back (LEAVE, RESIGN), its root may have been fresh: whole leases are waited for.
-        let (longest, timing) = (self.timing.longest_x(), Timing::new(self.timing.t, 8));
-        let wait = if self.promises_were_void() { timing.member } else { longest } + self.margin();
+        let void = self.promises_were_void();
+        let newest = self.newest_known().filter(|_| !self.planted(Planted::OwnTimesAlone));
+        let longest = newest.map(Timing::longest_of).into_iter().chain([self.longest]).map(|it| it.coarse());
+        let lasts =
+            longest.map(|timing| if void { timing.member } else { timing.x }).max().unwrap_or_default();
+        let wait = lasts + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
         office.predecessor = candidacy.predecessor;
         office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
@@ -384,7 +398,7 @@ impl Controller {
         office.notes.begin(now, base, self.overlap());
         office.notes.inherit(self.inherited_notes(now));
         self.voted = candidacy.term;
-        self.promise = Promise { term: candidacy.term, until: now + self.timing.promise };
+        self.promise = Promise { term: candidacy.term, until: now + self.longest.promise };
         self.following = None;
         // From now on this node serves on its root alone: its successor takes its services over at the end
         // of that (E4), and knows nothing of a lease that an earlier controller granted.
@@ -415,6 +429,8 @@ impl Controller {
                 lineage: self.nonce(),
                 hello_interval: self.config.cluster.hello_interval,
                 probe_divisor: 8,
+                longest_interval: self.config.cluster.hello_interval,
+                coarsest_divisor: 8,
                 frozen: false,
                 members: Vec::new(),
                 table: Vec::new(),

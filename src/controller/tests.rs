@@ -21,3 +21,4 @@ mod placement;
 mod quorum;
 mod settings;
 mod succession;
+mod times;

@@ -1,5 +1,7 @@
 //! The protocol's times, all derived from T and p (protocol.md, constants).
 
+use super::{Controller, Planted};
+use crate::vocabulary::Instant;
 use crate::wire::State;
 use std::time::Duration;
 
@@ -35,9 +37,14 @@ impl Timing {
         Timing::new(state.hello_interval, state.probe_divisor)
     }
 
-    /// X at the coarsest divisor: what a new controller waits, whatever its predecessor used (E4).
-    pub fn longest_x(&self) -> Duration {
-        self.t * 3 / 8
+    /// The longest times by which something may still be in force in a committed state.
+    pub fn longest_of(state: &State) -> Self {
+        Timing::new(state.longest_interval, state.coarsest_divisor)
+    }
+
+    /// By the coarsest divisor: what a new controller waits for, whatever its predecessor used (E4).
+    pub fn coarse(&self) -> Self {
+        Timing::new(self.t, 8)
     }
 
     /// m: what the own scheduler may cost, and the drift of two clocks (up to 1000 ppm) over a lease.
@@ -48,5 +55,31 @@ impl Timing {
     /// Lr = Lp − m: how long a beat that a majority acknowledged lets its sender decide.
     pub fn root(&self, lateness: Duration) -> Duration {
         self.promise.saturating_sub(self.margin(lateness))
+    }
+}
+
+impl Controller {
+    /// Other times. Promises and leases by the old ones go on: who rests on what others promised counts the shorter times,
+    /// who promises, or waits for the end of something, the longer ones, until nothing by the old ones is left.
+    pub(super) fn retime(&mut self, now: Instant, timing: Timing, longest: Timing) {
+        self.longest = if self.planted(Planted::OwnTimesAlone) { timing } else { longest };
+        if timing == self.timing {
+            return;
+        }
+        let old = std::mem::replace(&mut self.timing, timing);
+        self.retimed_at = now;
+        self.former.retain(|&(_, until)| now < until);
+        if !self.planted(Planted::OwnTimesAlone) {
+            self.former.push((old, now + old.member.max(timing.member)));
+        }
+        if old.t != timing.t {
+            self.restart_intervals(now);
+        }
+    }
+
+    /// Lr (L3): of the times that voters and followers may have promised by.
+    pub(super) fn root(&self) -> Duration {
+        let former = self.former.iter().filter(|&&(_, until)| self.clock < until).map(|(timing, _)| timing);
+        former.chain([&self.timing]).map(|timing| timing.root(self.lateness)).min().unwrap_or_default()
     }
 }

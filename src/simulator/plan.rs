@@ -39,6 +39,8 @@ pub enum Class {
     Stop,
     /// A changed configuration.
     Reload,
+    /// Another `hello_interval`, everywhere.
+    Retime,
     /// Groups of nodes cannot hear each other, or in one direction only, on the internal LAN or on both;
     /// clients reach all of them. The look is blind then: leases alone keep two holders apart.
     Isolation,
@@ -79,6 +81,9 @@ pub enum Drill {
     Moves,
     /// Services moved all the time, until all but one forget that: the order of epochs (S).
     Amnesia,
+    /// `hello_interval` changed all the time, between isolations and power cuts: promises and leases by times that are
+    /// no longer in force.
+    Times,
     /// Daemons that die or stop, on an external LAN that loses a little: F.
     Stopped,
     /// LANs that split, the arbiter now on this side and now on that: Q2. The one drill without `majority`.
@@ -171,6 +176,11 @@ impl Plan {
             }
             Drill::Moves => vec![(Class::Isolation, every(300, 2_000)), (Class::Move, every(100, 800))],
             Drill::Amnesia => vec![(Class::Move, every(50, 150)), (Class::Amnesia, every(6_000, 15_000))],
+            Drill::Times => vec![
+                (Class::Isolation, every(150, 2_000)),
+                (Class::Retime, every(100, 1_500)),
+                (Class::Power, every(300, 6_000)),
+            ],
             Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
             Drill::Arbiter => vec![(Class::Split, every(300, 4_000)), (Class::Arbiter, every(2_000, 8_000))],
         };
@@ -181,10 +191,10 @@ impl Plan {
                 plan.classes.push((random.pick(&[Class::Power, Class::Several]), every));
             }
             Drill::Arbiter => plan.draw_minorities(nodes, random),
-            Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Stopped => {}
+            Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Times | Drill::Stopped => {}
         }
         plan.weather = match drill {
-            Drill::Isolation | Drill::Moves | Drill::Arbiter => [internal; 2],
+            Drill::Isolation | Drill::Moves | Drill::Times | Drill::Arbiter => [internal; 2],
             Drill::Amnesia => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };

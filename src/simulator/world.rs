@@ -72,6 +72,8 @@ pub struct World {
     pub plan: Plan,
     /// The configuration that a starting node reads.
     pub config: Arc<Config>,
+    /// T before any was changed, and again at the end.
+    first_interval: std::time::Duration,
     /// The small ills at this moment.
     pub ills: Ills,
     /// Faults happen.
@@ -114,6 +116,7 @@ impl World {
             garbage,
             eavesdropped: Vec::new(),
             config: Arc::new(plan.config.clone()),
+            first_interval: cluster.hello_interval,
             ills: Ills::default(),
             stormy: false,
             checker: Checker::new(hello_interval, minorities),

@@ -99,8 +99,9 @@ pub enum Packet {
         suspect: NodeId,
         /// In which life.
         incarnation: Incarnation,
-        /// Asks for a vote as well (E1), for this term.
-        candidacy: Option<Term>,
+        /// Asks for a vote as well (E1), for this term, and for a promise of so many µs: the times of the two
+        /// may differ.
+        candidacy: Option<(Term, u32)>,
         /// Grows with each repetition, repeated in ROLL_CALL.
         nonce: u64,
     },

@@ -43,6 +43,8 @@ pub fn state(members: u32, services: u32) -> State {
         lineage: 0xfeed,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,
+        longest_interval: Duration::from_millis(100),
+        coarsest_divisor: 8,
         frozen: true,
         members: (1..=members)
             .map(|id| Member {
@@ -134,7 +136,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         ("state", Packet::State { committed: true, state: held.clone() }),
         ("state-ack", Packet::StateAck { epoch: held.epoch, digest: digest(&held) }),
         ("nack", Packet::Nack { term, known: Some(incarnation) }),
-        ("suspect", Packet::Suspect { suspect, incarnation, candidacy: Some(term), nonce }),
+        ("suspect", Packet::Suspect { suspect, incarnation, candidacy: Some((term, 157_500)), nonce }),
         (
             "roll-call",
             Packet::RollCall {
@@ -216,13 +218,23 @@ pub fn any_state() -> impl Strategy<Value = State> {
     let members = btree_map(any::<u32>(), (any_incarnation(), any::<bool>(), any::<bool>()), 0..=MAX_MEMBERS);
     let table =
         btree_map(any::<u32>(), (option::of(any_node()), any_phase(), any::<bool>()), 0..=MAX_SERVICES);
-    let settings = (1_000..=60_000_000_u64, prop_oneof![Just(8_u8), Just(16)], any::<bool>());
+    let divisors = prop_oneof![Just((8_u8, 8_u8)), Just((16, 8)), Just((16, 16))];
+    let intervals = (1_000..=60_000_000_u64, 0..=60_000_000_u64);
+    let settings = (intervals, divisors, any::<bool>());
     (any_epoch(), any::<u64>(), settings, members, table).prop_map(
-        |(epoch, lineage, (interval, probe_divisor, frozen), members, table)| State {
+        |(
+            epoch,
+            lineage,
+            ((interval, longer), (probe_divisor, coarsest_divisor), frozen),
+            members,
+            table,
+        )| State {
             epoch,
             lineage,
             hello_interval: Duration::from_micros(interval),
             probe_divisor,
+            longest_interval: Duration::from_micros((interval + longer).min(60_000_000)),
+            coarsest_divisor,
             frozen,
             members: members
                 .into_iter()
@@ -408,7 +420,7 @@ fn any_plain_packet() -> impl Strategy<Value = Packet> {
         (any::<bool>(), any_state()).prop_map(|(committed, state)| Packet::State { committed, state }),
         (any_epoch(), number()).prop_map(|(epoch, digest)| Packet::StateAck { epoch, digest }),
         (any_term(), option::of(any_incarnation())).prop_map(|(term, known)| Packet::Nack { term, known }),
-        (any_node(), any_incarnation(), option::of(any_term()), number()).prop_map(
+        (any_node(), any_incarnation(), option::of((any_term(), any::<u32>())), number()).prop_map(
             |(suspect, incarnation, candidacy, nonce)| Packet::Suspect {
                 suspect,
                 incarnation,

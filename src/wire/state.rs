@@ -14,6 +14,10 @@ pub struct State {
     pub hello_interval: Duration,
     /// p = T ÷ this: 8 or 16.
     pub probe_divisor: u8,
+    /// The longest T by which a promise or a lease may still be in force: this one, as a rule.
+    pub longest_interval: Duration,
+    /// The same of p.
+    pub coarsest_divisor: u8,
     /// No automatic moves.
     pub frozen: bool,
     /// In the order of `NodeId`: the ring.

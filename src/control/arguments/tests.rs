@@ -110,7 +110,8 @@ fn every_default_is_in_the_man_page() {
         let arguments = [&command].into_iter().chain(above.iter().copied()).chain(below);
         for argument in arguments.flat_map(clap::Command::get_arguments) {
             for value in argument.get_default_values().iter().filter_map(|value| value.to_str()) {
-                let told = [format!("The default is {value}."), format!(".Pa {value} .")];
+                let told = ["{}.", "{},", ".Pa {} .", ".Ql {} ."].map(|it| it.replace("{}", value));
+                let told = told.map(|it| format!("The default is {it}"));
                 // Flags have the silent default `false`.
                 if value != "false" {
                     assert!(told.iter().any(|it| page.contains(it)), "{value} in {}", command.get_name());

@@ -169,6 +169,8 @@ pub fn view_with_ground() -> View {
         lineage: view.lineage,
         hello_interval: view.hello_interval,
         probe_divisor: 8,
+        longest_interval: view.hello_interval,
+        coarsest_divisor: 8,
         frozen: false,
         members: vec![member(WEB1), member(WEB3)],
         table,

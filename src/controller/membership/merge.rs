@@ -66,8 +66,8 @@ impl Controller {
                     self.nack(now, header.from, newest, Some(header.incarnation));
                 }
             }
-            Packet::Suspect { suspect, candidacy: Some(term), nonce, .. } => {
-                self.on_candidacy(now, header, suspect, term, nonce);
+            Packet::Suspect { suspect, candidacy: Some(wish), nonce, .. } => {
+                self.on_candidacy(now, header, suspect, wish, nonce);
             }
             Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
                 self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));

@@ -73,9 +73,27 @@ impl Controller {
         }
     }
 
-    /// Operators' flags, the file's times, the file's services.
+    /// The file's times. By those before something may be in force for as long as their leases last.
+    pub(in crate::controller) fn plan_times(&mut self, next: &mut State) {
+        let times = (self.config.cluster.hello_interval, self.probe_divisor(next));
+        if (next.hello_interval, next.probe_divisor) != times {
+            (next.hello_interval, next.probe_divisor) = times;
+            next.longest_interval = next.longest_interval.max(times.0);
+            next.coarsest_divisor = next.coarsest_divisor.min(times.1);
+        } else if (next.longest_interval, next.coarsest_divisor) != times {
+            let (since, lasts) = (self.retimed_at, self.longest.member * 2);
+            let (now, Some(office)) = (self.clock, &mut self.office) else { return };
+            let over = since.max(office.won_at) + lasts;
+            if now >= over {
+                (next.longest_interval, next.coarsest_divisor) = times;
+            } else {
+                office.notes.look_again(over);
+            }
+        }
+    }
+
+    /// Operators' flags, the file's services.
     pub(in crate::controller) fn plan_flags(&mut self, next: &mut State) {
-        let divisor = self.probe_divisor(next);
         let config = Arc::clone(&self.config);
         let me = self.me;
         let mine = |(_, local): &(&ServiceId, &serving::Local)| local.wanted || local.present;
@@ -92,8 +110,6 @@ impl Controller {
         for slot in &mut next.table {
             slot.pinned &= !notes.unpin.contains(&slot.service);
         }
-        next.hello_interval = config.cluster.hello_interval;
-        next.probe_divisor = divisor;
         let new = |service: &crate::config::Service| {
             let slot = Slot { service: service.id, holder: None, phase: Phase::Held, pinned: false };
             next.slot(service.id).is_none().then_some(slot)

@@ -11,7 +11,12 @@ use std::time::Duration;
 fn candidacy(bench: &Bench, from: usize, ahead: u32) -> Packet {
     let round = bench.state(0).expect("formed").epoch.term.round + ahead;
     let term = Term { round, author: node(from), life: Incarnation(1) };
-    Packet::Suspect { suspect: node(0), incarnation: Incarnation(1), candidacy: Some(term), nonce: 77 }
+    Packet::Suspect {
+        suspect: node(0),
+        incarnation: Incarnation(1),
+        candidacy: Some((term, 157_500)),
+        nonce: 77,
+    }
 }
 
 fn vote(sent: &Sent) -> bool {

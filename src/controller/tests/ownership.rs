@@ -14,6 +14,8 @@ fn state(holders: &[Option<usize>]) -> State {
         lineage: 1,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,
+        longest_interval: Duration::from_millis(100),
+        coarsest_divisor: 8,
         frozen: false,
         members: Vec::new(),
         table: holders

@@ -21,7 +21,12 @@ fn votes(bench: &Bench, by: usize) -> Vec<(Instant, Term)> {
 
 fn candidacy(from: usize, round: u32) -> Packet {
     let term = Term { round, author: node(from), life: Incarnation(1) };
-    Packet::Suspect { suspect: node(0), incarnation: Incarnation(1), candidacy: Some(term), nonce: 5 }
+    Packet::Suspect {
+        suspect: node(0),
+        incarnation: Incarnation(1),
+        candidacy: Some((term, 157_500)),
+        nonce: 5,
+    }
 }
 
 fn silent(_: &Sent, _: usize) -> bool {

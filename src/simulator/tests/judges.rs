@@ -32,6 +32,8 @@ fn handover_state(version: u64, from: usize, to: usize) -> State {
         lineage: 7,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,
+        longest_interval: Duration::from_millis(100),
+        coarsest_divisor: 8,
         frozen: false,
         members: Vec::new(),
         table: vec![Slot {

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 21] = [
+const ALL: [Planted; 22] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -32,6 +32,7 @@ const ALL: [Planted; 21] = [
     Planted::NoMargin,
     Planted::TakeWithoutLook,
     Planted::ActOnProposal,
+    Planted::OwnTimesAlone,
     Planted::GrantToWhoIsBehind,
 ];
 
@@ -58,6 +59,7 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::NoMargin, Drill::Isolation, &[17, 46, 53]),
     (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
     (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
+    (Planted::OwnTimesAlone, Drill::Times, &[43, 66, 78]),
     (Planted::GrantToWhoIsBehind, Drill::Isolation, &[109, 1338, 1467]),
 ];
 
@@ -72,6 +74,7 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::AcknowledgeWithoutStoring | Planted::GrantWhileRevoking => &[Drill::Moves, Drill::Isolation],
         Planted::HandoverWithoutUntil | Planted::AbortWithoutWaiting => &[Drill::Moves],
         Planted::OrderByVersionAlone => &[Drill::Amnesia, Drill::Moves],
+        Planted::OwnTimesAlone => &[Drill::Times],
         Planted::LookNotLatched | Planted::TakeWithoutLook => &[Drill::Stopped],
         Planted::HalfIsAQuorum
         | Planted::CommitAlone

@@ -41,7 +41,7 @@ fn storms_break_no_promise() {
 #[test]
 fn drills_break_no_promise() {
     for seed in 0..25 {
-        for drill in [Drill::Isolation, Drill::Moves, Drill::Amnesia, Drill::Stopped] {
+        for drill in [Drill::Isolation, Drill::Moves, Drill::Amnesia, Drill::Times, Drill::Stopped] {
             let nodes = 3 + (seed % 4) as usize;
             kept(&Scenario { kind: Kind::Drill(drill), duration: 30 * SECOND, ..storm(seed, nodes) });
         }

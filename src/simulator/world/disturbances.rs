@@ -32,6 +32,7 @@ impl World {
             Class::Operator => self.somebody_types(),
             Class::Stop => self.orderly_stop(),
             Class::Reload => self.reload(),
+            Class::Retime => self.retime(),
             Class::Isolation => self.isolation(),
             Class::Move => self.move_typed(),
             Class::Amnesia => self.amnesia(),
@@ -367,8 +368,22 @@ impl World {
         let at = self.random.below(changed.services.len() as u64) as usize;
         changed.services[at].weight = self.random.pick(&[1.0, 1.0, 2.0, 0.5]);
         changed.cluster.failback_delay = Duration::from_millis(self.random.between(200, 3_000));
-        self.config = Arc::new(changed);
         self.fault_told(0, "everywhere: reload");
+        self.all_reload(changed);
+    }
+
+    /// Another T.
+    fn retime(&mut self) {
+        let mut changed: Config = (*self.config).clone();
+        let interval = Duration::from_millis(self.random.pick(&[50, 100, 200, 400]));
+        changed.cluster.hello_interval = interval;
+        self.checker.allow_interval(interval.as_nanos() as Nanos);
+        self.fault_told(0, &format!("everywhere: hello_interval = {interval:?}"));
+        self.all_reload(changed);
+    }
+
+    fn all_reload(&mut self, changed: Config) {
+        self.config = Arc::new(changed);
         for node in 0..self.hosts.len() {
             if self.hosts[node].runs() {
                 self.feed(node, Input::Reload(self.config.clone()));
@@ -382,6 +397,11 @@ impl World {
         self.ills = Default::default();
         self.fault_told(0, "all is healed");
         self.network.heal();
+        if self.config.cluster.hello_interval != self.first_interval {
+            let mut changed: Config = (*self.config).clone();
+            changed.cluster.hello_interval = self.first_interval;
+            self.all_reload(changed);
+        }
         for node in 0..self.hosts.len() {
             for role in BOTH {
                 self.carrier(node, role, true);

@@ -20,6 +20,8 @@ fn state(version: u64) -> State {
         lineage: 9,
         hello_interval: Duration::from_millis(100),
         probe_divisor: 8,
+        longest_interval: Duration::from_millis(100),
+        coarsest_divisor: 8,
         frozen: false,
         members: vec![Member { id, incarnation: Incarnation(5), standby: true, leaving: false }],
         table: vec![Slot {

@@ -41,6 +41,8 @@ impl Wire for State {
         self.lineage.put(out);
         u32::try_from(self.hello_interval.as_micros()).unwrap_or(u32::MAX).put(out);
         self.probe_divisor.put(out);
+        u32::try_from(self.longest_interval.as_micros()).unwrap_or(u32::MAX).put(out);
+        self.coarsest_divisor.put(out);
         self.frozen.put(out);
         put_list(&self.members, out);
         put_list(&self.table, out);
@@ -50,7 +52,13 @@ impl Wire for State {
         let (epoch, lineage) = (from.take()?, from.take()?);
         let interval = from.take::<u32>()?;
         let probe_divisor = from.take()?;
-        if !INTERVAL_US.contains(&interval) || !matches!(probe_divisor, 8 | 16) {
+        let longest = from.take::<u32>()?;
+        let coarsest_divisor = from.take()?;
+        let known = |divisor| matches!(divisor, 8 | 16);
+        if !INTERVAL_US.contains(&interval) || !known(probe_divisor) || !known(coarsest_divisor) {
+            return Err(DecodeError::Value);
+        }
+        if !(interval..=*INTERVAL_US.end()).contains(&longest) || coarsest_divisor > probe_divisor {
             return Err(DecodeError::Value);
         }
         let frozen = from.take()?;
@@ -61,7 +69,18 @@ impl Wire for State {
             return Err(DecodeError::Order);
         }
         let hello_interval = Duration::from_micros(u64::from(interval));
-        Ok(State { epoch, lineage, hello_interval, probe_divisor, frozen, members, table })
+        let longest_interval = Duration::from_micros(u64::from(longest));
+        Ok(State {
+            epoch,
+            lineage,
+            hello_interval,
+            probe_divisor,
+            longest_interval,
+            coarsest_divisor,
+            frozen,
+            members,
+            table,
+        })
     }
 }
 
