@@ -148,6 +148,16 @@ pub struct Controller {
 struct Promise {
     term: Term,
     until: Instant,
+    /// A controller gave it back before it lapsed, and nobody has led since: what it granted may go on for longer.
+    released: bool,
+}
+
+impl Promise {
+    /// By LEAVE, RESIGN.
+    fn release(&mut self, now: Instant) {
+        self.until = now;
+        self.released = true;
+    }
 }
 
 /// All that this node knows first-hand of another.
@@ -211,7 +221,7 @@ impl Controller {
             proposed,
             remembered,
             voted,
-            promise: Promise { term: NO_TERM, until: Instant::ZERO },
+            promise: Promise { term: NO_TERM, until: Instant::ZERO, released: false },
             storing: None,
             next_token: 1,
             peers: BTreeMap::new(),

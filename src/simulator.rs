@@ -26,6 +26,7 @@
 //! | drill amnesia | good | an operator's move every 50–150 ms; once, after 6–15 s, power cuts of all but one, which is isolated until they have elected one | slow disks |
 //! | drill times | both alike: loss 0, 5, 20 %; delay 0, 5, 20 % by 60 ms | isolation every 0.15–2 s; another T of 50 to 400 ms every 0.1–1.5 s; power cuts every 0.3–6 s | slow disks |
 //! | drill stopped | internal the same, external 5 % loss | daemons that die (1–5 s) and stop (0.5–4 s) | slow disks |
+//! | drill parts | good; delay 0, 5, 20 % by 60 ms | LANs split every 0.3–4 s, each its own way; an operator's move every 0.1–0.8 s; power cuts every 1–8 s | slow disks |
 //! | drill arbiter | both alike: loss 0, 5, 20 %; delay 0, 5, 20 % by 60 ms | LANs split every 0.3–4 s, the arbiter in one of the parts or in none; it is off every 2–8 s; some of power cuts, ports, cables, stops; two nodes under `arbiter`: daemons that die and stop instead | slow disks |
 //! | calm | one LAN: 20 % loss | none | garbage, if asked for |
 //! | deaths | as asked, usually none | one node, or neighbours, once | none |

@@ -77,6 +77,11 @@ impl Controller {
         self.rule() != Rule::Majority
     }
 
+    /// Two parts may have the same addresses, and meet.
+    pub(super) fn minorities_may_meet(&self) -> bool {
+        matches!(self.rule(), Rule::Lenient | Rule::Arbitrated)
+    }
+
     /// An arbiter's answer stands behind this rule's minorities.
     pub(super) fn is_arbitrated(&self) -> bool {
         matches!(self.rule(), Rule::Arbitrated | Rule::Arbiter)
@@ -166,6 +171,10 @@ impl Controller {
     pub(super) fn on_arbiter_answered(&mut self, now: Instant, arbiter: Ipv4Addr) {
         let (t, p) = (self.timing.t, self.timing.p);
         let Some(asked) = self.asking.asked.remove(&arbiter) else { return };
+        let was_silent = self.asking.unanswered > 1 && now.since(asked) > p;
+        if was_silent && !self.planted(Planted::LookCountsCutOff) {
+            self.look_again_with_arbiter(now);
+        }
         self.asking.answered = self.asking.answered.max(asked);
         self.asking.unanswered = 0;
         // Counted from an old question it is worth nothing, and the next one is asked at once; else the beat

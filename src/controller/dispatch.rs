@@ -108,8 +108,8 @@ impl Controller {
                 };
             }
             Packet::RollCall { suspect, nonce, heard_us, vote, newest } => {
-                if let Some(term) = vote {
-                    self.on_vote(now, from, nonce, term, newest.map(|(_, state)| state));
+                if let Some(vote) = vote {
+                    self.on_vote(now, from, nonce, vote, newest.map(|(_, state)| state));
                 }
                 self.on_witness(now, from, suspect, heard_us);
             }
@@ -174,7 +174,7 @@ impl Controller {
         let inner = Header { from: origin, incarnation, epoch, ..header.clone() };
         if let Packet::Beat { members, priority, .. } = packet {
             if header.lineage != self.lineage() {
-                self.on_outranked(now, origin, header.lineage, (members, priority));
+                self.on_outranked(now, header, origin, (members, priority));
             }
             return;
         }

@@ -159,7 +159,7 @@ impl Controller {
             }
             if !self.planted(Planted::NoPromise) {
                 let until = (now + self.longest.promise).max(self.promise.until);
-                self.promise = Promise { term, until };
+                self.promise = Promise { term, until, released: false };
             }
             self.follow(now, header.epoch);
             self.following = Some(Following { term, beat_at: now, number, living, heir: None });

@@ -322,7 +322,7 @@ impl Controller {
             && following.term.life <= incarnation
             && self.promise.term == following.term
         {
-            self.promise.until = now;
+            self.promise.release(now);
         }
         if !news {
             // Said more than once: what it set going shall not begin again.
@@ -431,6 +431,7 @@ impl Controller {
             remarks: self.told_remarks(now),
             moves: self.told_moves(now),
             // The world fills these in.
+            mac: [0; 6],
             version: ConfigVersion::default(),
             key: 0,
             next_key: 0,

@@ -40,8 +40,17 @@ pub enum Planted {
     GrantBeyondRoot,
     /// L6, L8: no margin for clocks and lateness.
     NoMargin,
+    /// H1: nobody looks who else has the address beside the old holder.
+    MovesBlindly,
+    /// M1: who sees another holder's ARP says nothing to it.
+    RivalsAreSilent,
+    /// Q2: what was asked while the arbiter was silent counts. One drill in two thousand sees it, a unit test always.
+    LookCountsCutOff,
     /// F1: takes without a look.
     TakeWithoutLook,
+    /// E4: nobody tells a candidate that the promise to the old controller was given back. No drill sees it, a unit test
+    /// does.
+    ReleaseUntold,
     /// S3: acts on what is proposed, not on what is committed.
     ActOnProposal,
     /// E2, E4, L3: only its own newest times count, whatever is in force elsewhere.

@@ -92,6 +92,8 @@ pub(super) struct Serving {
     careful_until: Option<Instant>,
     /// Hearing nothing, this node gave up what it had at that epoch.
     given_up: Option<Epoch>,
+    /// When this node asks who else has what it serves.
+    next_question: Instant,
 }
 
 /// The wanted set that the faker was told last.
@@ -145,6 +147,7 @@ impl Serving {
             regained_at: Instant::ZERO,
             careful_until: None,
             given_up: None,
+            next_question: Instant::ZERO,
         }
     }
 }
@@ -171,6 +174,7 @@ impl Controller {
 
     pub(super) fn serving_timeout(&self) -> Instant {
         let mut next = if self.lease.held { self.serving_until() } else { Instant::MAX };
+        next = next.min(self.next_question());
         for local in self.services.values() {
             if let Some(look) = &local.look {
                 next = next.min(look.next);
@@ -206,6 +210,7 @@ impl Controller {
             self.tick_announcements(now, id);
             self.tick_rival(now, id);
         }
+        self.ask_who_else(now);
     }
 
     /// L6: no lease ⇒ the aliases go. Sockets and services stay: they survive a blip.
@@ -347,7 +352,7 @@ impl Controller {
         if local.wanted || local.declined.is_some() || !external {
             return;
         }
-        if local.look.is_none() {
+        if local.look.is_none_or(|look| look.beside) {
             self.look(now, id, false);
         }
         let Some((look, careful)) =

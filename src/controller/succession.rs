@@ -1,7 +1,7 @@
 //! E: who becomes controller when there is none.
 
 use super::*;
-use crate::wire::{Header, Member, Phase, Slot};
+use crate::wire::{Header, Member, Phase, Slot, Vote};
 
 /// This node asks to become controller. Its term counts for nobody, itself included, before it has won:
 /// a node that is cut off from the controller alone disturbs nothing.
@@ -19,6 +19,8 @@ pub(super) struct Candidacy {
     votes: BTreeMap<NodeId, Instant>,
     /// The newest state that a voter has stored (E3).
     newest: Option<State>,
+    /// Some voter's promise to the controller before was given back.
+    released: bool,
 }
 
 /// Somebody asked for this node's vote while a promise bound it.
@@ -226,6 +228,7 @@ impl Controller {
             asks: VecDeque::new(),
             votes: BTreeMap::new(),
             newest: None,
+            released: false,
         });
         self.ask_for_votes(now);
         if self.has_won(now) {
@@ -307,7 +310,7 @@ impl Controller {
         self.voted = ballot.term;
         let wished = if self.planted(Planted::OwnTimesAlone) { Duration::ZERO } else { ballot.promise };
         let until = (now + self.longest.promise.max(wished)).max(self.promise.until);
-        self.promise = Promise { term: ballot.term, until };
+        self.promise = Promise { term: ballot.term, until, ..self.promise };
         let newest = match (&self.proposed, &self.committed, &self.remembered) {
             (Some(proposed), _, _) => Some((false, proposed.clone())),
             (None, Some(committed), _) => Some((true, committed.clone())),
@@ -319,7 +322,7 @@ impl Controller {
             suspect: ballot.suspect,
             nonce: ballot.nonce,
             heard_us: age.and_then(|age| u32::try_from(age.as_micros()).ok()),
-            vote: Some(ballot.term),
+            vote: Some(Vote { term: ballot.term, released: self.promise.released }),
             newest: newest.filter(|(_, state)| state.epoch > ballot.epoch),
         };
         self.tell(ballot.candidate, answer);
@@ -331,17 +334,19 @@ impl Controller {
         now: Instant,
         from: NodeId,
         nonce: u64,
-        term: Term,
+        given: Vote,
         newest: Option<State>,
     ) {
         let forgets = self.planted(Planted::VotersStatesForgotten);
+        let told = !self.planted(Planted::ReleaseUntold);
         let Some(candidacy) = &mut self.candidacy else { return };
-        if candidacy.term != term {
+        if candidacy.term != given.term {
             return;
         }
         let Some(&(_, sent)) = candidacy.asks.iter().find(|(asked, _)| *asked == nonce) else { return };
         let vote = candidacy.votes.entry(from).or_insert(sent);
         *vote = (*vote).max(sent);
+        candidacy.released |= told && given.released;
         if let Some(state) = newest
             && !forgets
             && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
@@ -379,15 +384,15 @@ impl Controller {
     fn win(&mut self, now: Instant) {
         let Some(candidacy) = self.candidacy.clone() else { return };
         // Where promises lapsed, every lease of the old controller ends within X of that. Where they were
-        // given back (LEAVE, RESIGN), its root may have been fresh: whole leases are waited for.
-        let void = self.promises_were_void();
+        // given back (LEAVE, RESIGN), to this node or to a voter, its root may have been fresh: whole leases are waited for.
+        let void = self.promises_were_void() || candidacy.released;
         let newest = self.newest_known().filter(|_| !self.planted(Planted::OwnTimesAlone));
         let longest = newest.map(Timing::longest_of).into_iter().chain([self.longest]).map(|it| it.coarse());
         let lasts =
             longest.map(|timing| if void { timing.member } else { timing.x }).max().unwrap_or_default();
         let wait = lasts + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
-        office.predecessor = candidacy.predecessor;
+        office.predecessor = candidacy.predecessor.filter(|_| !void);
         office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
         office.acknowledge(self.me, now);
         for (&voter, &sent) in &candidacy.votes {
@@ -398,7 +403,7 @@ impl Controller {
         office.notes.begin(now, base, self.overlap());
         office.notes.inherit(self.inherited_notes(now));
         self.voted = candidacy.term;
-        self.promise = Promise { term: candidacy.term, until: now + self.longest.promise };
+        self.promise = Promise { term: candidacy.term, until: now + self.longest.promise, released: false };
         self.following = None;
         // From now on this node serves on its root alone: its successor takes its services over at the end
         // of that (E4), and knows nothing of a lease that an earlier controller granted.
@@ -494,7 +499,7 @@ impl Controller {
         {
             following.heir = Some(to);
             if self.promise.term == following.term {
-                self.promise.until = now;
+                self.promise.release(now);
             }
         }
     }

@@ -44,9 +44,7 @@ mod tests {
     #[test]
     fn a_cable_has_a_speed_and_a_loop_has_none() {
         namespace::within(|| {
-            namespace::run(
-                "ip link add eth7 type veth peer name eth8 && ip link set eth7 up && ip link set eth8 up",
-            );
+            namespace::cable("eth7", "eth8");
             assert_eq!(speed("eth7").expect("veth says"), Some(10_000));
             assert_eq!(speed("lo").expect_err("no cable").raw_os_error(), Some(libc::EOPNOTSUPP));
             assert_eq!(speed("eth9").expect_err("none").raw_os_error(), Some(libc::ENODEV));

@@ -51,10 +51,23 @@ pub(crate) fn with_neighbour<T: Send + 'static>(
     run(&format!("ip link add eth0 type veth peer name eth0 netns {thread} && ip link set eth0 up"));
     go.send(()).expect("heard");
     // What is sent before the kernel has seen both ends is dropped without a word.
+    wait_for("eth0", "UP");
+    neighbour
+}
+
+/// A card with a carrier, and the other end of its cable.
+pub(crate) fn cable(card: &str, far: &str) {
+    run(&format!(
+        "ip link add {card} type veth peer name {far} && ip link set {card} up && ip link set {far} up"
+    ));
+    wait_for(card, "UP");
+}
+
+/// Waits until the card is in that state: what the other end does reaches it some time after the command.
+pub(crate) fn wait_for(card: &str, state: &str) {
     let patience = clock::now() + Duration::from_secs(20);
-    while !run("ip link show eth0").contains("state UP") {
-        assert!(clock::now() < patience, "the cable never came up");
+    while !run(&format!("ip link show {card}")).contains(&format!("state {state} ")) {
+        assert!(clock::now() < patience, "{card} is never {state}");
         clock::sleep_until(clock::now() + Duration::from_millis(1));
     }
-    neighbour
 }

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// 2 p after FAIL_BACK (H2), and the abort comes after 4 p (H4).
 const HANDOVER_PROBES: u64 = 4;
 /// Where half may go on alone, two holders meet when the LANs heal: until they have heard of each other
-/// and released (M1).
-const MEETING: Nanos = 500 * MILLI;
+/// and released (M1). Where that is by ARP alone, a question every 5 T, some of them lost.
+const MEETING: Nanos = 3_000 * MILLI;
 /// A take or a handover that was under way when the LANs healed is over by then: one look of 8 probes.
 const UNDER_WAY: Nanos = 100 * MILLI;
 /// A stopped process cannot keep its part of a handover: its kernel does, after `valid_lft`.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// How it is used.
 pub const USAGE: &str = "\
 usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M | --seconds S]] [--trace-from SECONDS]
-       diehard simulate --drill isolation|moves|amnesia|times|stopped|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
+       diehard simulate --drill isolation|moves|amnesia|times|stopped|parts|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
@@ -108,6 +108,7 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--drill", "amnesia") => options.kind = Kind::Drill(Drill::Amnesia),
         ("--drill", "times") => options.kind = Kind::Drill(Drill::Times),
         ("--drill", "stopped") => options.kind = Kind::Drill(Drill::Stopped),
+        ("--drill", "parts") => options.kind = Kind::Drill(Drill::Parts),
         ("--drill", "arbiter") => options.kind = Kind::Drill(Drill::Arbiter),
         ("--model", _) => options.model = Some(value.to_string()),
         ("--planted", _) => options.planted = Some(value.to_string()),

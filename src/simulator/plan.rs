@@ -27,6 +27,8 @@ pub enum Class {
     Pause,
     /// A LAN, or both in the same way, falls apart into groups.
     Split,
+    /// Both LANs fall apart in the same way; later the external one in another way, so that parts meet there.
+    Crosswise,
     /// One node's port on one LAN is cut, in one direction or both, with loss of carrier or without.
     Port,
     /// Both ports of one node are cut, and it lives on.
@@ -86,6 +88,9 @@ pub enum Drill {
     Times,
     /// Daemons that die or stop, on an external LAN that loses a little: F.
     Stopped,
+    /// LANs that split crosswise where half or fewer may serve and no arbiter is asked: parts that meet, on one LAN or on
+    /// both (M1).
+    Parts,
     /// LANs that split, the arbiter now on this side and now on that: Q2. The one drill without `majority`.
     Arbiter,
 }
@@ -182,6 +187,11 @@ impl Plan {
                 (Class::Power, every(300, 6_000)),
             ],
             Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
+            Drill::Parts => vec![
+                (Class::Crosswise, every(8_000, 14_000)),
+                (Class::Move, every(100, 800)),
+                (Class::Power, every(1_000, 8_000)),
+            ],
             Drill::Arbiter => vec![(Class::Split, every(300, 4_000)), (Class::Arbiter, every(2_000, 8_000))],
         };
         match drill {
@@ -191,10 +201,12 @@ impl Plan {
                 plan.classes.push((random.pick(&[Class::Power, Class::Several]), every));
             }
             Drill::Arbiter => plan.draw_minorities(nodes, random),
+            Drill::Parts => plan.config.cluster.quorum = random.pick(&[Quorum::None, Quorum::Auto]),
             Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Times | Drill::Stopped => {}
         }
         plan.weather = match drill {
             Drill::Isolation | Drill::Moves | Drill::Times | Drill::Arbiter => [internal; 2],
+            Drill::Parts => [Weather { loss: 0, ..internal }; 2],
             Drill::Amnesia => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };

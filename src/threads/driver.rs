@@ -480,4 +480,5 @@ fn complete(status: &mut Status, driver: &Driver, config: &Config, digest: u64) 
     status.rejected = driver.published.counters.rejected();
     let told = *driver.published.told.lock();
     (status.version, status.key, status.next_key) = (told.version, told.key, told.next_key);
+    status.mac = told.mac;
 }

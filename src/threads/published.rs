@@ -53,7 +53,7 @@ pub struct Published {
     pub stopping: AtomicBool,
 }
 
-/// What a node tells of its configuration and its keys.
+/// What a node tells of its configuration, its keys and its card.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told {
     /// The version that was agreed on last.
@@ -62,6 +62,8 @@ pub struct Told {
     pub key: u64,
     /// Of the one accepted beside it; 0: none.
     pub next_key: u64,
+    /// Of the external card; zeroes: not known.
+    pub mac: [u8; 6],
 }
 
 impl Published {
@@ -70,7 +72,7 @@ impl Published {
         let (key, next_key) = keys.fingerprints();
         Published {
             view: Mutex::default(),
-            told: Mutex::new(Told { version: ConfigVersion::default(), key, next_key }),
+            told: Mutex::new(Told { key, next_key, ..Told::default() }),
             keys: RwLock::new(Arc::new(keys)),
             config: Arc::new(RwLock::new(config)),
             lease: Lease::default(),

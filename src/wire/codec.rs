@@ -31,10 +31,10 @@
 //!   6 STATE         committed 1, State                   19 I_AM_LEFT
 //!   7 STATE_ACK     epoch 24, digest 8                   20 I_AM_RIGHT
 //!   8 NACK          term 16, option<incarnation 8>        21 STATUS       Status
-//!   9 SUSPECT       node 4, incarnation 8,               22 COMMAND      id 8, Command
-//!                   option<term 16>, nonce 8              23 COMMAND_ACK  id 8, ok 1, text<512> if not ok
-//!  10 ROLL_CALL     node 4, nonce 8,                     24 LEAVE        incarnation 8
-//!                   option<heard µs 4>, option<term 16>,  25 FORWARD      origin 4, incarnation 8, epoch 24,
+//!   9 SUSPECT       node 4, incarnation 8, option<       22 COMMAND      id 8, Command
+//!                   term 16, promise µs 4>, nonce 8      23 COMMAND_ACK  id 8, ok 1, text<512> if not ok
+//!  10 ROLL_CALL     node 4, nonce 8, option<heard µs 4>, 24 LEAVE        incarnation 8
+//!                   option<Vote>,                        25 FORWARD      origin 4, incarnation 8, epoch 24,
 //!                   option<committed 1, State>                           to 4, type 1, content: no FORWARD
 //!  11 IP_CHECK      nonce 8, option<Boot>               26 RESIGN       to 4
 //!  12 IP_CHECK_ACK  nonce 8, option<controller 4>       27 ASIDE        Aside (`wire/aside.rs`)

@@ -114,7 +114,7 @@ pub enum Packet {
         /// How long ago the sender heard the suspect itself, in microseconds; `None`: not since it watches.
         heard_us: Option<u32>,
         /// The vote, if one was asked for and can be given.
-        vote: Option<Term>,
+        vote: Option<Vote>,
         /// The newest state that the sender has stored, if newer than the asking candidate's epoch,
         /// and whether it is known to be committed.
         newest: Option<(bool, State)>,
@@ -247,6 +247,16 @@ pub struct Report {
     pub cut_off: bool,
 }
 
+/// E2: the sender follows nobody else before its promise has lapsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// For whom.
+    pub term: Term,
+    /// The controller before gave the sender's promise back (LEAVE, RESIGN): leases of it may last longer than a
+    /// promise that lapsed says (E4).
+    pub released: bool,
+}
+
 /// What a booting node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
@@ -275,6 +285,8 @@ pub struct Status {
     pub lateness_us: u32,
     /// Datagrams thrown away by this node since its start: not authentic, old, garbled.
     pub rejected: u64,
+    /// Hardware address of its external link, from which its addresses answer; zeroes: not known.
+    pub mac: [u8; 6],
     /// Who else has an address of a service that this node holds, or should take.
     pub strangers: Vec<Stranger>,
     /// `load_permille` is measured; else it is held weight ÷ capacity.

@@ -102,6 +102,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
         links: vec![link("eth0", LinkRole::External, true), link("eth1", LinkRole::Internal, false)],
         lateness_us: 80,
         rejected: 3,
+        mac: [2, 0, 0, 0, 0, 1],
         strangers: vec![Stranger { service, mac: [2, 0, 0, 0, 0, 9], served: true }],
         measured: true,
         remarks: vec![Remark {
@@ -143,7 +144,7 @@ pub fn one_of_each() -> Vec<(&'static str, Packet)> {
                 suspect,
                 nonce,
                 heard_us: Some(1500),
-                vote: Some(term),
+                vote: Some(Vote { term, released: true }),
                 newest: Some((false, held)),
             },
         ),
@@ -297,11 +298,11 @@ fn any_status() -> impl Strategy<Value = Status> {
         .prop_map(|(service, mac, served)| Stranger { service, mac, served });
     let lists =
         (vec(link, 0..=MAX_LINKS), vec(stranger, 0..=12), vec(any_remark(), 0..=9), vec(any_moved(), 0..=9));
-    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 6], bool)>(), lists).prop_map(
+    ("[A-Za-z0-9._-]{0,32}", any::<[u32; 2]>(), any::<([u64; 6], bool, [u8; 6])>(), lists).prop_map(
         |(
             name,
             [load_permille, lateness_us],
-            ([config_digest, rejected, number, digest, key, next_key], measured),
+            ([config_digest, rejected, number, digest, key, next_key], measured, mac),
             (links, strangers, remarks, moves),
         )| Status {
             version: ConfigVersion { number, digest },
@@ -313,6 +314,7 @@ fn any_status() -> impl Strategy<Value = Status> {
             links,
             lateness_us,
             rejected,
+            mac,
             strangers,
             measured,
             remarks,
@@ -430,7 +432,7 @@ fn any_plain_packet() -> impl Strategy<Value = Packet> {
         ),
         (
             (any_node(), number(), option::of(any::<u32>())),
-            option::of(any_term()),
+            option::of((any_term(), any::<bool>()).prop_map(|(term, released)| Vote { term, released })),
             option::of((any::<bool>(), any_state()))
         )
             .prop_map(|((suspect, nonce, heard_us), vote, newest)| Packet::RollCall {

@@ -18,7 +18,7 @@ impl Controller {
         if let Some(following) = &mut self.following {
             following.heir = Some(self.me);
         }
-        self.promise.until = now;
+        self.promise.release(now);
     }
 
     // ── merge ───────────────────────────────────────────────────────────────────────────────────────
@@ -69,11 +69,17 @@ impl Controller {
             Packet::Suspect { suspect, candidacy: Some(wish), nonce, .. } => {
                 self.on_candidacy(now, header, suspect, wish, nonce);
             }
-            Packet::RollCall { nonce, vote: Some(term), newest, .. } => {
-                self.on_vote(now, header.from, nonce, term, newest.map(|(_, state)| state));
+            Packet::RollCall { nonce, vote: Some(vote), newest, .. } => {
+                self.on_vote(now, header.from, nonce, vote, newest.map(|(_, state)| state));
             }
-            // It has just taken what this node may be about to take.
-            Packet::TakeOver { service } | Packet::FailbackOk { service } => self.latch(service),
+            // It has just taken what this node may be about to take, or meets this node, which has it too.
+            Packet::TakeOver { service } | Packet::FailbackOk { service } => {
+                self.latch(service);
+                if self.services.get(&service).is_some_and(|local| local.wanted && local.present) {
+                    let leader = self.controller().unwrap_or(self.me);
+                    self.tell_outranked(header, leader, self.weight(now));
+                }
+            }
             Packet::IpCheck { nonce, .. } => {
                 let controller = self.controller();
                 self.tell(header.from, Packet::IpCheckAck { nonce, controller });
@@ -125,8 +131,8 @@ impl Controller {
     pub(in crate::controller) fn on_outranked(
         &mut self,
         now: Instant,
+        header: &Header,
         by: NodeId,
-        lineage: u64,
         rank: (u16, u16),
     ) {
         let Some(state) = &self.committed else { return };
@@ -135,8 +141,10 @@ impl Controller {
         }
         let own = self.weight(now);
         let leader = self.controller().unwrap_or(self.me);
-        if (rank.0, rank.1, lineage) > (own, self.priority(leader), state.lineage) {
+        if (rank.0, rank.1, header.lineage) > (own, self.priority(leader), state.lineage) {
             self.join_winner(now, by, None);
+        } else {
+            self.tell_outranked(header, leader, own);
         }
     }
 }

@@ -201,6 +201,6 @@ impl Controller {
         if let Some(following) = &mut self.following {
             following.heir = Some(heir);
         }
-        self.promise.until = now;
+        self.promise.release(now);
     }
 }

@@ -16,6 +16,9 @@ const RIVAL_GONE: Duration = Duration::from_secs(20);
 const MOST_TAMPERINGS: usize = 5;
 const TAMPERING_WINDOW: Duration = Duration::from_secs(60);
 
+/// A part of the cluster asks in so many T who else has what it serves.
+const APART_ASKS: u32 = 5;
+
 /// Somebody who claims what is served here.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::controller) struct Rival {
@@ -37,12 +40,50 @@ impl Controller {
         local.stranger = Some(mac);
         let next_question = local.rival.map_or(now + ASK_INTERVAL, |rival| rival.next_question);
         local.rival = Some(Rival { heard: now, next_question });
+        self.confront(now, id);
+        let local = self.services.get_mut(&id).expect("looked at above");
         if local.defended.is_some_and(|at| now.since(at) < DEFEND_INTERVAL) {
             return;
         }
         local.defended = Some(now);
         self.event(Event::Rival { service: id, mac });
         self.effects.push_back(Effect::Announce { service: id });
+    }
+
+    /// M1: another part of the cluster may have it as well, whose ARP is all that comes from there. On the link on which
+    /// that came this comes too; then the weaker one hears what the stronger one weighs.
+    fn confront(&mut self, now: Instant, id: ServiceId) {
+        let t = self.timing.t;
+        let Some(local) = self.services.get_mut(&id).filter(|local| now.since(local.told) >= t) else {
+            return;
+        };
+        local.told = now;
+        if self.minorities_may_meet() && !self.planted(Planted::RivalsAreSilent) {
+            self.send(Destination::All, Links::All, Packet::TakeOver { service: id });
+        }
+    }
+
+    /// Half of the configured nodes or fewer: another part may have the same addresses.
+    fn is_apart(&self) -> bool {
+        let members = self.committed.as_ref().map_or(0, |state| state.members.len());
+        self.minorities_may_meet() && 2 * members <= self.config.nodes.len() && self.lease.held
+    }
+
+    /// When a part of the cluster asks again who else has what it serves.
+    pub(super) fn next_question(&self) -> Instant {
+        let serves = self.services.values().any(|local| local.wanted && local.present);
+        if serves && self.is_apart() { self.serving.next_question } else { Instant::MAX }
+    }
+
+    pub(super) fn ask_who_else(&mut self, now: Instant) {
+        if now < self.next_question() {
+            return;
+        }
+        self.serving.next_question = now + self.timing.t * APART_ASKS;
+        let held = self.services.iter().filter(|(_, local)| local.wanted && local.present);
+        for (&service, _) in held {
+            self.effects.push_back(Effect::Probe { service });
+        }
     }
 
     pub(super) fn tick_rival(&mut self, now: Instant, id: ServiceId) {

@@ -28,7 +28,10 @@ impl Controller {
         }
         match local.script {
             Script::Stopped => self.start(now, id),
-            Script::Started => self.settle_started(now, id),
+            Script::Started => {
+                self.look_beside_the_holder(now, id);
+                self.settle_started(now, id);
+            }
             Script::Starting(_) | Script::Stopping(_) => {}
         }
     }
@@ -37,7 +40,9 @@ impl Controller {
     /// controller may not hear itself: the old holder's word, which replaces the look (H3), says nothing about those.
     pub(in crate::controller) fn is_ready(&self, now: Instant, id: ServiceId) -> bool {
         let local = self.services.get(&id).filter(|local| local.script == Script::Started);
-        local.is_some_and(|local| !local.wanted && local.declined.is_none()) && !self.hears_foreign(now)
+        local.is_some_and(|local| !local.wanted && local.declined.is_none())
+            && !self.hears_foreign(now)
+            && self.sees_the_holder_alone(now, id)
     }
 
     pub(in crate::controller) fn answer_ready(&mut self, id: ServiceId, ok: bool) {
@@ -85,16 +90,21 @@ impl Controller {
         let external = self.external_ok();
         let p = self.timing.p;
         let epoch = self.epoch();
+        let looks_on = self.minorities_may_meet();
+        let alone = self.sees_the_holder_alone(now, id);
         let Some(local) = self.services.get_mut(&id) else { return };
         local.handover = None;
-        local.look = None;
+        if !looks_on {
+            local.look = None;
+        }
         if local.wanted {
             if local.present && now.since(local.told) >= p {
                 self.tell_taken(now, id);
             }
             return;
         }
-        if local.invited == Some(epoch) && current && external {
+        // Who else was seen since it said that it is ready has taken it meanwhile.
+        if local.invited == Some(epoch) && current && external && alone {
             self.take(now, id);
         }
     }

@@ -8,6 +8,8 @@ pub(in crate::controller) struct Look {
     pub(super) since: Instant,
     /// The present holder said goodbye: three quick probes suffice.
     pub(super) quick: bool,
+    /// For a planned move: the old holder's answers are as they should be, and do not count (H1).
+    pub(super) beside: bool,
     /// Somebody answered an earlier look: they do not.
     pub(super) thorough: bool,
     pub(super) sent: u32,
@@ -34,6 +36,7 @@ impl Look {
         Look {
             since: now,
             quick,
+            beside: false,
             thorough: false,
             sent: 0,
             last: now,
@@ -154,7 +157,7 @@ impl Controller {
     /// How long an address may stay where an arbiter was reached last: until the lease is over, and the
     /// kernel's lifetime after that.
     fn longest_stay(&self) -> Duration {
-        let lease = Timing::new(self.timing.t, 8).member;
+        let lease = self.longest.coarse().member;
         lease + self.config.cluster.valid_lft + KERNEL_GRACE
     }
 
@@ -178,6 +181,7 @@ impl Controller {
             return;
         }
         match &mut local.look {
+            Some(look) if look.beside => *look = Look::begin(now, quick),
             Some(look) if quick => look.hasten(now),
             Some(_) => {}
             None => local.look = Some(Look::begin(now, quick)),
@@ -197,6 +201,44 @@ impl Controller {
                 *look = Look { thorough: true, ..Look::begin(now, false) };
             }
         }
+    }
+
+    /// Q2: an arbiter that was silent answers again. Whoever has an address may be where it is: what was asked meanwhile
+    /// was asked into nothing. An answer that was heard counts all the same.
+    pub(in crate::controller) fn look_again_with_arbiter(&mut self, now: Instant) {
+        for look in self.services.values_mut().filter_map(|local| local.look.as_mut()) {
+            (look.sent, look.last, look.next, look.quick) = (0, now, now, false);
+        }
+        self.stirred = true;
+    }
+
+    /// H1: the old holder's word replaces the look of a planned move (H3). It says nothing of another part of the cluster
+    /// that may have the address as well where half or fewer may serve: their ARP may be all that comes from there.
+    pub(in crate::controller) fn look_beside_the_holder(&mut self, now: Instant, id: ServiceId) {
+        let held = self.holder(id).is_some();
+        if self.minorities_may_meet() && (!held || self.holders_mac(id).is_some()) {
+            let local = self.services.entry(id).or_default();
+            local.look.get_or_insert(Look { beside: true, ..Look::begin(now, false) });
+            self.tick_look(now, id);
+        }
+    }
+
+    pub(in crate::controller) fn sees_the_holder_alone(&self, now: Instant, id: ServiceId) -> bool {
+        if !self.minorities_may_meet() || self.planted(Planted::MovesBlindly) {
+            return true;
+        }
+        let look = self.services.get(&id).and_then(|local| local.look.as_ref());
+        look.is_some_and(|look| self.look_is_negative(now, look, None))
+    }
+
+    fn holder(&self, id: ServiceId) -> Option<NodeId> {
+        self.committed.as_ref()?.slot(id)?.holder
+    }
+
+    /// As it told itself, every two seconds.
+    fn holders_mac(&self, id: ServiceId) -> Option<[u8; 6]> {
+        let status = self.peers.get(&self.holder(id)?)?.status.as_ref()?;
+        Some(status.mac).filter(|mac| *mac != [0; 6])
     }
 
     /// This node is among the three likeliest to get one of the suspects' services (so that the look is
@@ -293,6 +335,10 @@ impl Controller {
 
     pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
         let duty = self.duty(id);
+        let beside = self.services.get(&id).and_then(|local| local.look).is_some_and(|look| look.beside);
+        if beside && self.holders_mac(id) == Some(mac) {
+            return;
+        }
         self.latch(id);
         let Some(local) = self.services.get_mut(&id) else { return };
         if let Some(look) = &mut local.look {

@@ -3,7 +3,7 @@
 use super::bench::{Bench, serves};
 use super::settings::{T, node, service, settings};
 use crate::config::{Config, Quorum};
-use crate::controller::{Event, Input};
+use crate::controller::{Event, Input, Planted};
 use crate::vocabulary::Instant;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -110,7 +110,7 @@ fn q2_an_answer_counts_from_the_sending_of_the_question() {
     bench
         .wait("the next question", 300, |bench| bench.machines[0].asked.last().is_some_and(|&at| at > asked));
     let oldest = *bench.machines[0].asked.iter().find(|&&at| at > asked).expect("waited for");
-    bench.run_to(oldest + Duration::from_millis(60));
+    bench.run_to(oldest + Duration::from_millis(20));
     bench.input(0, Input::ArbiterAnswered { arbiter: GATEWAY });
     let ends = bench.wait("the end of service", 400, |bench| silent(bench, 0));
     assert!(ends < oldest + T * 3 / 2, "served until {:?} after the question", ends.since(oldest));
@@ -171,6 +171,26 @@ fn q2_a_short_silence_of_the_arbiter_costs_no_careful_look() {
     bench.wait("silence", 600, |bench| (0..3).all(|at| silent(bench, at)));
     bench.without_arbiter.clear();
     bench.wait("everything at home", 600, Bench::is_settled);
+}
+
+/// Cut off from the arbiter it is cut off from whoever answers as well: nobody answered, and that says nothing.
+#[test]
+fn q2_what_was_looked_at_without_the_arbiter_does_not_count() {
+    for (planted, taken) in [(None, false), (Some(Planted::LookCountsCutOff), true)] {
+        let mut bench = Bench::formed_of(under(3, Quorum::Arbiter));
+        bench.plant(planted);
+        bench.isolate(0);
+        without(&mut bench, 0, GATEWAY);
+        bench.wait("the end of service there", 400, |bench| silent(bench, 0));
+        bench.run(80);
+        let asked = bench.machines[0].asked.len();
+        bench.wait("the next question", 300, |bench| bench.machines[0].asked.len() > asked);
+        bench.without_arbiter.clear();
+        bench.answer_for(service(0), Duration::from_secs(4));
+        bench.input(0, Input::ArbiterAnswered { arbiter: GATEWAY });
+        bench.run(1000);
+        assert_eq!(!silent(&bench, 0), taken, "{planted:?}");
+    }
 }
 
 #[test]

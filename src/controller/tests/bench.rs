@@ -3,10 +3,10 @@
 //! kernel obeys at once and drops addresses at their end by itself; scripts and disks do what the test
 //! wants. Everything is written down.
 
-use super::settings::{node, service, settings};
+use super::settings::{mac, node, service, settings};
 use crate::config::Config;
 use crate::controller::{
-    Action, Controller, Destination, Effect, Event, Identity, Input, Links, Record, Stamp,
+    Action, Controller, Destination, Effect, Event, Identity, Input, Links, Planted, Record, Stamp,
 };
 use crate::vocabulary::{Incarnation, Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{Command, Header, Packet, Phase, State};
@@ -19,9 +19,10 @@ use std::time::Duration;
 const STEPS: u32 = 20_000;
 
 /// A worker of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Worker {
     /// Does at once what it is asked.
+    #[default]
     Works,
     /// Answers at once that it could not.
     Fails,
@@ -48,6 +49,7 @@ pub struct Order {
 }
 
 /// One machine.
+#[derive(Default)]
 pub struct Machine {
     pub controller: Option<Controller>,
     life: u32,
@@ -103,7 +105,7 @@ pub struct Bench {
 impl Bench {
     /// Machines that are switched off.
     pub fn new(config: Config) -> Self {
-        let machines = config.nodes.iter().map(|_| Machine::new()).collect();
+        let machines = config.nodes.iter().map(|_| Machine::default()).collect();
         Bench {
             now: Instant::ZERO + Duration::from_secs(1000),
             config: Arc::new(config),
@@ -310,6 +312,13 @@ impl Bench {
         self.input(to, Input::Packet { header, packet });
     }
 
+    /// All controllers make this mistake from now on.
+    pub fn plant(&mut self, planted: Option<Planted>) {
+        for controller in self.machines.iter_mut().filter_map(|machine| machine.controller.as_mut()) {
+            controller.planted = planted;
+        }
+    }
+
     /// What `from` writes above its packets now.
     pub fn header(&mut self, from: usize) -> Header {
         let stamp = self.controller(from).stamp();
@@ -453,14 +462,15 @@ impl Bench {
             Effect::Announce { service } => machine.announced.push((now, service)),
             Effect::Probe { service } => {
                 machine.probes.push((now, service));
-                let mac = [2, 0, 0, 0, 0, 99];
                 let hears = |holder: usize| {
                     holder != at && ![(at, holder), (holder, at)].iter().any(|path| self.cuts.contains(path))
                 };
-                let others = self.holders(service).into_iter().any(hears);
-                if others || self.strangers.get(&service).is_some_and(|&until| now < until) {
-                    self.report(at, Input::Claimed { service, mac });
+                let mut answer: Vec<[u8; 6]> =
+                    self.holders(service).into_iter().filter(|&holder| hears(holder)).map(mac).collect();
+                if self.strangers.get(&service).is_some_and(|&until| now < until) {
+                    answer.push([2, 0, 0, 0, 0, 99]);
                 }
+                answer.into_iter().for_each(|mac| self.report(at, Input::Claimed { service, mac }));
             }
             Effect::AskArbiter => {
                 machine.asked.push(now);
@@ -519,7 +529,10 @@ impl Bench {
         self.report(at, Input::Present { wanted, up, announced });
     }
 
-    fn send(&mut self, from: usize, to: Destination, links: Links, packet: Packet) {
+    fn send(&mut self, from: usize, to: Destination, links: Links, mut packet: Packet) {
+        if let Packet::Status(status) = &mut packet {
+            status.mac = mac(from);
+        }
         let stamp = self.controller(from).stamp();
         let sent = Sent { at: self.now, from, to, packet };
         let receivers = (0..self.machines.len()).filter(|&at| at != from);
@@ -552,30 +565,6 @@ impl Bench {
 }
 
 impl Machine {
-    fn new() -> Self {
-        Machine {
-            controller: None,
-            life: 0,
-            incarnation: 0,
-            sequence: 0,
-            record: None,
-            aliases: Vec::new(),
-            order: Order::default(),
-            scripts: Worker::Works,
-            disk: Worker::Works,
-            running: None,
-            unwritten: None,
-            events: Vec::new(),
-            answers: Vec::new(),
-            runs: Vec::new(),
-            probes: Vec::new(),
-            asked: Vec::new(),
-            announced: Vec::new(),
-            states: Vec::new(),
-            left: None,
-        }
-    }
-
     /// When the kernel drops the next address by itself.
     fn next_drop(&self, now: Instant) -> Instant {
         let up = |service: &ServiceId| self.aliases.contains(service);

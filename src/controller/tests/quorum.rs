@@ -4,7 +4,9 @@ use super::bench::{Bench, serves};
 use super::settings::{node, service, settings};
 use crate::config::{Config, Quorum};
 use crate::controller::{Event, Input};
+use crate::wire::{Command, Packet};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 fn under(nodes: usize, quorum: Quorum) -> Config {
     let mut config = settings(nodes);
@@ -126,6 +128,39 @@ fn m1_more_members_win_over_priority() {
     assert!(bench.event(0, |event| matches!(event, Event::Reborn { .. })).is_some());
     assert!(bench.event(1, |event| matches!(event, Event::Reborn { .. })).is_none());
     bench.wait("peace", 9000, Bench::is_settled);
+}
+
+#[test]
+fn m1_parts_that_meet_by_arp_alone_do_not_both_go_on() {
+    let mut bench = Bench::formed_of(under(3, Quorum::None));
+    bench.isolate(0);
+    bench.wait("two clusters", 3000, |bench| bench.members(0).len() == 1 && bench.members(1).len() == 2);
+    bench.run(5000);
+    assert!(bench.holders(service(1)).len() == 2, "each part serves everything");
+    // A piece of the external LAN that they share: ARP, and what is said on that link.
+    bench.heal();
+    bench.lose(|sent, to| {
+        let said = matches!(sent.packet, Packet::TakeOver { .. } | Packet::Forward { .. });
+        (sent.from == 0) != (to == 0) && !said
+    });
+    let all = || (0..3).map(service);
+    bench.wait("the weaker one's release", 1000, |bench| all().all(|id| bench.holders(id).len() == 1));
+    bench.always("one holder", 5000, |bench| all().all(|id| bench.holders(id).len() == 1));
+    assert!(bench.machines[0].aliases.is_empty(), "one member is less than two");
+}
+
+#[test]
+fn h1_nothing_moves_to_where_somebody_answers_beside_the_holder() {
+    let mut bench = Bench::formed_of(under(3, Quorum::None));
+    bench.run(3000);
+    // The holder's own answer is no hindrance.
+    let moved = Command::Move { service: service(1), to: node(2) };
+    assert_eq!(bench.command(0, moved), Ok(()));
+    bench.wait("the move", 1000, |bench| bench.holders(service(1)) == [2]);
+    let back = Command::Move { service: service(1), to: node(0) };
+    bench.answer_for(service(1), Duration::from_secs(2));
+    assert_eq!(bench.command(0, back), Ok(()));
+    bench.always("the holder", 2000, |bench| bench.holders(service(1)) == [2]);
 }
 
 #[test]

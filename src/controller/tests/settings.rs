@@ -28,6 +28,11 @@ pub fn node(at: usize) -> NodeId {
     NodeId::of(Ipv4Addr::new(10, 77, 0, u8::try_from(at + 1).expect("a small cluster")))
 }
 
+/// Of its external card.
+pub fn mac(at: usize) -> [u8; 6] {
+    [2, 0, 0, 0, 0, u8::try_from(at + 1).expect("a small cluster")]
+}
+
 /// The identity of the service at home on the node at this place.
 pub fn service(at: usize) -> ServiceId {
     ServiceId(u32::try_from(at + 1).expect("a small cluster"))

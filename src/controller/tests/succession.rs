@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Sent};
 use super::settings::{MARGIN, MEMBER, P, PROMISE, X, node, service, settings};
-use crate::controller::{Event, Why};
+use crate::controller::{Event, Planted, Why};
 use crate::vocabulary::{Incarnation, Instant, Term};
 use crate::wire::Packet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn is_elected(event: &Event) -> bool {
 
 fn votes(bench: &Bench, by: usize) -> Vec<(Instant, Term)> {
     let votes = bench.sent.iter().filter(|sent| sent.from == by).filter_map(|sent| match sent.packet {
-        Packet::RollCall { vote: Some(term), .. } => Some((sent.at, term)),
+        Packet::RollCall { vote: Some(vote), .. } => Some((sent.at, vote.term)),
         _ => None,
     });
     votes.collect()
@@ -163,6 +163,25 @@ fn e4_reassigns_nothing_of_others_before_x_and_m_after_winning() {
         assert!(others >= won + X + MARGIN, "only {:?} after winning", others.since(won));
         let own = assigned(0).expect("reassigned");
         assert!(own <= others, "the old controller's leases ended with its root");
+    }
+}
+
+/// The old controller's root may be fresh, and with it the leases that it granted.
+#[test]
+fn e4_a_resignation_that_the_voters_heard_and_the_candidate_did_not_is_waited_for() {
+    for (planted, waits) in [(None, true), (Some(Planted::ReleaseUntold), false)] {
+        let mut bench = Bench::formed(4);
+        bench.plant(planted);
+        for voter in [2, 3] {
+            // In favour of somebody who does not come.
+            bench.inject(0, voter, Packet::Resign { to: node(4) });
+        }
+        bench.kill(0);
+        bench.wait("a new controller", 1000, |bench| bench.event(1, is_elected).is_some());
+        let won = bench.now;
+        bench.wait("a new holder", 1000, |bench| !bench.holders(service(0)).is_empty());
+        let waited = bench.now.since(won);
+        assert_eq!(waited >= MEMBER + MARGIN, waits, "{planted:?}: taken after {waited:?}");
     }
 }
 

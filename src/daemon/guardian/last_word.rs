@@ -137,7 +137,7 @@ fn goodbye(me: NodeId, life: Incarnation, sequence: u64, link: LinkRole) -> Data
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::namespace::{run, within};
+    use crate::os::namespace::{cable, run, within};
     use std::time::Duration;
 
     const CONFIG: &str = "
@@ -169,7 +169,7 @@ route = default via 203.0.113.1
     #[test]
     fn everything_of_ours_goes_and_nothing_else() {
         within(|| {
-            run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+            cable("eth0", "far");
             run("ip addr add 203.0.113.9/24 dev eth0");
             run("ip addr add 2001:db8::9/64 dev eth0 valid_lft 100 preferred_lft 0");
             let mut card = Card::open("eth0").expect("descriptors");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::os::namespace::{run, within};
+use crate::os::namespace::{cable, run, within};
 use std::net::Ipv6Addr;
 
 const LIFE: Duration = Duration::from_secs(30);
@@ -10,7 +10,7 @@ fn v4(text: &str) -> IpAddr {
 
 /// A card `eth0` with a carrier, as the machine had it before us.
 fn card() -> Card {
-    run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+    cable("eth0", "far");
     Card::open("eth0").expect("descriptors")
 }
 

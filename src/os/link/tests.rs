@@ -1,6 +1,6 @@
 use super::*;
 use crate::os::clock;
-use crate::os::namespace::{self, run, within};
+use crate::os::namespace::{self, cable, run, within};
 use std::time::Duration;
 
 /// Waits up to 5 s for a change that satisfies.
@@ -22,7 +22,7 @@ fn eth0(up: bool) -> impl Fn(&LinkChange) -> bool {
 #[test]
 fn carrier_switch_and_lost_addresses_are_told() {
     within(|| {
-        run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+        cable("eth0", "far");
         let mut monitor = LinkMonitor::open().expect("netlink");
         await_change(&mut monitor, eth0(true));
         run("ip link set far down");
@@ -45,7 +45,7 @@ fn carrier_switch_and_lost_addresses_are_told() {
 #[test]
 fn an_overrun_asks_for_everything_again() {
     within(|| {
-        run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+        cable("eth0", "far");
         let mut monitor = LinkMonitor::open().expect("netlink");
         await_change(&mut monitor, eth0(true));
         monitor.0.shrink_buffer();
@@ -83,6 +83,7 @@ fn a_card_says_how_it_is() {
         assert_eq!(card_state("eth0").expect("there"), CardState { on: true, carries: false });
         assert_eq!(card_state("eth9").expect("there"), CardState { on: false, carries: false });
         namespace::run("ip link set eth9 up");
+        namespace::wait_for("eth0", "UP");
         assert_eq!(card_state("eth0").expect("there"), CardState { on: true, carries: true });
     });
 }

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 22] = [
+const ALL: [Planted; 24] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -33,6 +33,8 @@ const ALL: [Planted; 22] = [
     Planted::TakeWithoutLook,
     Planted::ActOnProposal,
     Planted::OwnTimesAlone,
+    Planted::MovesBlindly,
+    Planted::RivalsAreSilent,
     Planted::GrantToWhoIsBehind,
 ];
 
@@ -60,6 +62,8 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
     (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
     (Planted::OwnTimesAlone, Drill::Times, &[43, 66, 78]),
+    (Planted::MovesBlindly, Drill::Parts, &[18, 23, 38]),
+    (Planted::RivalsAreSilent, Drill::Parts, &[3, 81, 94]),
     (Planted::GrantToWhoIsBehind, Drill::Isolation, &[109, 1338, 1467]),
 ];
 
@@ -75,6 +79,9 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::HandoverWithoutUntil | Planted::AbortWithoutWaiting => &[Drill::Moves],
         Planted::OrderByVersionAlone => &[Drill::Amnesia, Drill::Moves],
         Planted::OwnTimesAlone => &[Drill::Times],
+        Planted::MovesBlindly | Planted::RivalsAreSilent => &[Drill::Parts],
+        Planted::LookCountsCutOff => &[Drill::Arbiter],
+        Planted::ReleaseUntold => &[Drill::Isolation],
         Planted::LookNotLatched | Planted::TakeWithoutLook => &[Drill::Stopped],
         Planted::HalfIsAQuorum
         | Planted::CommitAlone
@@ -90,7 +97,11 @@ fn faults(planted: Planted) -> &'static [Drill] {
 fn hunt(drill: Drill, seed: u64) -> Scenario {
     Scenario {
         seed,
-        nodes: if drill == Drill::Arbiter { 2 } else { 3 } + (seed % 4) as usize,
+        nodes: match drill {
+            Drill::Arbiter => 2,
+            Drill::Parts => 4,
+            _ => 3,
+        } + (seed % 4) as usize,
         duration: 30 * SECOND,
         kind: Kind::Drill(drill),
         garbage: false,

@@ -49,6 +49,8 @@ fn drills_break_no_promise() {
     // It had learnt from another whom it follows, gave up at once because it had never heard that one, and said so for
     // as long as no newer version came: no service came home.
     kept(&Scenario { kind: Kind::Drill(Drill::Isolation), duration: 30 * SECOND, ..storm(1365, 4) });
+    // It had not heard the RESIGN that gave it its votes.
+    kept(&Scenario { kind: Kind::Drill(Drill::Isolation), duration: 30 * SECOND, ..storm(770_148, 5) });
 }
 
 /// Three and two of seven, and then two of those five on one external LAN: who was given a service by a planned move heard
@@ -56,6 +58,17 @@ fn drills_break_no_promise() {
 #[test]
 fn nothing_moves_to_who_hears_another_lineage() {
     kept(&storm(202_797, 7));
+}
+
+/// M1 where parts without a majority meet by their members, and their controllers do not.
+#[test]
+fn parts_that_meet_break_no_promise() {
+    for seed in 0..24 {
+        let nodes = 4 + (seed % 4) as usize;
+        kept(&Scenario { kind: Kind::Drill(Drill::Parts), duration: 30 * SECOND, ..storm(seed, nodes) });
+    }
+    // Ready for a planned move, it heard another holder's TAKE_OVER before the old one's FAIL_BACK, and took (H3).
+    kept(&Scenario { kind: Kind::Drill(Drill::Parts), duration: 30 * SECOND, ..storm(9007, 9) });
 }
 
 /// Q2: the arbiter now on this side of a cut, now on that; two nodes first of all.
@@ -67,6 +80,8 @@ fn arbiters_break_no_promise() {
     }
     // Alone a second time in the lineage that it had begun alone, it took at once.
     kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 40 * SECOND, ..storm(32, 2) });
+    // It had looked where neither the arbiter nor the holder was.
+    kept(&Scenario { kind: Kind::Drill(Drill::Arbiter), duration: 30 * SECOND, ..storm(770_098, 3) });
 }
 
 #[test]

@@ -26,6 +26,7 @@ impl World {
             Class::Daemon => self.daemon_dies(),
             Class::Pause => self.process_stops(),
             Class::Split => self.lan_splits(),
+            Class::Crosswise => self.crosswise(),
             Class::Port => self.port_cut(),
             Class::Cable => self.cables_cut(),
             Class::Pair => self.pair_cut(),
@@ -129,7 +130,7 @@ impl World {
 
     fn lan_splits(&mut self) {
         let parts = self.random.between(2, 3);
-        let groups: Vec<u8> = (0..self.hosts.len()).map(|_| self.random.below(parts) as u8).collect();
+        let groups = self.some_groups(parts);
         let role = self.random.pick(&BOTH);
         let roles = if self.random.chance(400) { BOTH.to_vec() } else { vec![role] };
         let lasts = self.lasts();
@@ -143,6 +144,26 @@ impl World {
             self.schedule(lasts, Event::Mend(Mend::Whole(role)));
         }
         self.judge_all();
+    }
+
+    fn crosswise(&mut self) {
+        // In three pieces members meet and their controllers do not.
+        let (internal, external) = (self.some_groups(2), self.some_groups(3));
+        self.fault_told(0, &format!("both split into {internal:?}"));
+        for role in BOTH {
+            self.network.split(role, &internal);
+        }
+        let met = self.random.between(1_000, 3_000) * MILLI;
+        let whole = met + self.random.between(4_000, 7_000) * MILLI;
+        self.schedule(met, Event::Mend(Mend::Apart(LinkRole::External, external.into())));
+        for role in BOTH {
+            self.schedule(whole, Event::Mend(Mend::Whole(role)));
+        }
+        self.judge_all();
+    }
+
+    fn some_groups(&mut self, parts: u64) -> Vec<u8> {
+        (0..self.hosts.len()).map(|_| self.random.below(parts) as u8).collect()
     }
 
     fn has_arbiter(&self) -> bool {
@@ -290,6 +311,11 @@ impl World {
                 if role == LinkRole::External && self.network.arbiter.is_some() {
                     self.network.arbiter = Some(0);
                 }
+                self.judge_all();
+            }
+            Mend::Apart(role, groups) => {
+                self.fault_told(0, &format!("{role} split into {groups:?}"));
+                self.network.split(role, &groups);
                 self.judge_all();
             }
             Mend::Port(role, node) => {

@@ -39,7 +39,10 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: usize, to: Destination, links: Links, packet: Packet) {
+    fn send(&mut self, node: usize, to: Destination, links: Links, mut packet: Packet) {
+        if let Packet::Status(status) = &mut packet {
+            status.mac = super::neighbours::mac(node);
+        }
         self.checker.sent(self.now, node, to, &packet);
         if is_story(&packet) {
             self.trace.tell(self.now, node, Happening::Sent(to, packet.clone()));

@@ -67,6 +67,8 @@ pub enum Event {
 pub enum Mend {
     /// All in one group again.
     Whole(LinkRole),
+    /// In these groups from now on.
+    Apart(LinkRole, Rc<[u8]>),
     /// This port is good again.
     Port(LinkRole, usize),
     /// The checks of this node are well again.

@@ -46,7 +46,7 @@ impl World {
         let Some(process) = self.hosts[node].process.as_ref() else { return };
         let looked = process.looked.iter().any(|(looked, at)| *looked == service && *at + INTEREST > now);
         if has || looked {
-            let mac = [2, 0xd1, 0xe4, 0, 0, by as u8 + 1];
+            let mac = mac(by);
             self.feed(node, Input::Claimed { service, mac });
         }
     }
@@ -78,4 +78,9 @@ impl World {
             self.schedule(after, event(to, from));
         }
     }
+}
+
+/// Of the external card of that machine.
+pub(super) fn mac(node: usize) -> [u8; 6] {
+    [2, 0xd1, 0xe4, 0, 0, node as u8 + 1]
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::os::namespace::{run, within};
+use crate::os::namespace::{cable, run, within};
 use crate::threads::mailbox::mailbox;
 use crate::wire::ArpOperation::{self, Reply, Request};
 use std::time::Duration;
@@ -29,7 +29,7 @@ struct Lab {
 }
 
 fn lab() -> Lab {
-    run("ip link add eth0 type veth peer name far && ip link set eth0 up && ip link set far up");
+    cable("eth0", "far");
     let published = Published::of(CONFIG);
     let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
     let (driver, told) = mailbox(64).expect("descriptors");

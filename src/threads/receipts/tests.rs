@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "threads live in real time")]
 
 use super::*;
-use crate::os::namespace::{run, with_neighbour, within};
+use crate::os::namespace::{cable, run, with_neighbour, within};
 use crate::threads::mailbox::mailbox;
 
 const TEXT: &str = "
@@ -100,7 +100,7 @@ fn sees(nonce: u64, answers: Option<[u8; 6]>, cached: Option<[u8; 6]>) -> Aside 
 #[test]
 fn whoever_sees_another_machine_makes_it_announce_and_ask_again() {
     within(|| {
-        run("ip link add eth0 type veth peer name eth9 && ip link set eth0 up && ip link set eth9 up");
+        cable("eth0", "eth9");
         let mine = PacketSocket::open("eth0", Hears::Nothing).expect("a card").mac();
         let bench = start("a");
         bench.orders.send(taken(&["b", "c"]));
@@ -136,7 +136,7 @@ fn whoever_sees_another_machine_makes_it_announce_and_ask_again() {
 #[test]
 fn who_is_alone_says_so_and_what_goes_elsewhere_is_not_asked_about() {
     within(|| {
-        run("ip link add eth0 type veth peer name eth9 && ip link set eth0 up && ip link set eth9 up");
+        cable("eth0", "eth9");
         let bench = start("a");
         bench.orders.send(taken(&[]));
         assert_eq!(bench.event("confirmed")["confirm_ms"], serde_json::Value::Null);

@@ -147,6 +147,20 @@ impl Wire for LinkRole {
     }
 }
 
+/// A hardware address.
+impl Wire for [u8; 6] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self);
+    }
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let mut bytes = [0; 6];
+        for byte in &mut bytes {
+            *byte = from.take()?;
+        }
+        Ok(bytes)
+    }
+}
+
 impl Wire for Term {
     fn put(&self, out: &mut Vec<u8>) {
         self.round.put(out);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::vocabulary::{Incarnation, ServiceId};
 use crate::wire::samples::{any_datagram, any_state, datagram, node, one_of_each, state};
-use crate::wire::{LinkStatus, Report, Status};
+use crate::wire::{LinkStatus, Report, Status, Vote};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn the_largest_packets_fit_one_datagram() {
     let typical = bytes(Packet::State { committed: true, state: state(64, 128) }).len();
     assert_eq!(typical, 2_864, "64 members, 128 services");
     let newest = Some((true, state(64, 256)));
-    let vote = Some(state(1, 1).epoch.term);
+    let vote = Some(Vote { term: state(1, 1).epoch.term, released: true });
     let inner = Packet::RollCall { suspect: node(1), nonce: 1, heard_us: Some(1), vote, newest };
     let largest = bytes(Packet::Forward {
         origin: node(1),
@@ -109,7 +109,7 @@ fn the_largest_packets_fit_one_datagram() {
         packet: Box::new(inner),
     })
     .len();
-    assert_eq!(largest, 4_860, "a forwarded roll call with 64 members, 256 services");
+    assert_eq!(largest, 4_861, "a forwarded roll call with 64 members, 256 services");
     assert!(largest + 20 <= crate::wire::MAX_DATAGRAM);
     let small = bytes(Packet::State { committed: true, state: state(16, 32) }).len();
     assert!(small < 1_400, "16 members with two services each go in one Ethernet frame: {small}");

@@ -11,10 +11,11 @@
 //!             to 4 with phases 1 to 3
 //! Report      holding, ready, failed, ousted, blocked, unfit, given up: list<service 4, 256> each; external 1,
 //!             leaving 1, lateness 4, option<load 4>, cut off 1
+//! Vote        term 16, released 1
 //! Boot        epoch 16, priority 2, may vote 1, standby 1
 //! Status      name text<32>, load 4, digest 8, list<link, 16>, lateness 4, rejected 8,
-//!             list<stranger, 256>, measured 1, list<remark, 64>, list<moved, 32> (see `standing`),
-//!             version 8, its digest 8, key 8, next key 8
+//!             hardware address 6, list<stranger, 256>, measured 1, list<remark, 64>,
+//!             list<moved, 32> (see `standing`), version 8, its digest 8, key 8, next key 8
 //! stranger    service 4, hardware address 6, served 1
 //! link        device text<15>, role 1, up 1, hears left 1, hears right 1
 //! Command     1 move: service 4, node 4    2 failback: option<service 4>    3 standby: node 4
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::vocabulary::ServiceId;
 use crate::wire::{
-    Boot, Command, ConfigVersion, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger,
+    Boot, Command, ConfigVersion, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger, Vote,
 };
 use std::time::Duration;
 
@@ -160,6 +161,17 @@ impl Wire for Report {
     }
 }
 
+impl Wire for Vote {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.term.put(out);
+        self.released.put(out);
+    }
+
+    fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(Vote { term: from.take()?, released: from.take()? })
+    }
+}
+
 impl Wire for Boot {
     fn put(&self, out: &mut Vec<u8>) {
         self.remembers.put(out);
@@ -182,6 +194,7 @@ impl Wire for Status {
         put_list(&self.links, out);
         self.lateness_us.put(out);
         self.rejected.put(out);
+        self.mac.put(out);
         put_list(&self.strangers, out);
         self.measured.put(out);
         put_list(&self.remarks, out);
@@ -199,6 +212,7 @@ impl Wire for Status {
             links: from.list(MAX_LINKS)?,
             lateness_us: from.take()?,
             rejected: from.take()?,
+            mac: from.take()?,
             strangers: from.list(MAX_SERVICES)?,
             measured: from.take()?,
             remarks: from.list(MAX_REMARKS)?,
@@ -213,17 +227,12 @@ impl Wire for Status {
 impl Wire for Stranger {
     fn put(&self, out: &mut Vec<u8>) {
         self.service.put(out);
-        out.extend(self.mac);
+        self.mac.put(out);
         self.served.put(out);
     }
 
     fn take(from: &mut Cursor) -> Result<Self, DecodeError> {
-        let service = from.take()?;
-        let mut mac = [0; 6];
-        for byte in &mut mac {
-            *byte = from.take()?;
-        }
-        Ok(Stranger { service, mac, served: from.take()? })
+        Ok(Stranger { service: from.take()?, mac: from.take()?, served: from.take()? })
     }
 }
 

@@ -336,9 +336,7 @@ fn a_monitor_of_mon_gets_its_hosts_and_says_which_failed() {
 #[test]
 fn a_card_has_a_speed_and_errors_and_the_kernels_word_is_beyond_doubt() {
     namespace::within(|| {
-        namespace::run(
-            "ip link add eth7 type veth peer name eth8 && ip link set eth7 up && ip link set eth8 up",
-        );
+        namespace::cable("eth7", "eth8");
         let card = |change: &dyn Fn(&mut Job)| {
             let mut job = job(CheckKind::Link, "eth7");
             change(&mut job);
@@ -349,6 +347,7 @@ fn a_card_has_a_speed_and_errors_and_the_kernels_word_is_beyond_doubt() {
         assert_eq!(slow, Finding::bad("eth7 runs at 10000 Mbit/s, 40000 are the least"));
         assert_eq!(card(&|job| job.check.options.errors = Some(0)), Finding::well("eth7 is up"));
         namespace::run("ip link set eth8 down");
+        namespace::wait_for("eth7", "LOWERLAYERDOWN");
         assert_eq!(card(&|_| {}), Finding::bad("eth7 has no carrier"));
         assert_eq!(card(&|job| job.told = true), Finding::gone("eth7 has no carrier"));
     });
