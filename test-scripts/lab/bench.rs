@@ -166,7 +166,8 @@ fn measure(
     if chosen(&Scenario::Idle) {
         stage.rest();
         pause(Duration::from_secs(2))?;
-        costs.push((system, cost::measure(&stage.world, Duration::from_secs(options.idle_seconds))?));
+        let cost = cost::measure(&stage.world, Duration::from_secs(options.idle_seconds))?;
+        costs.push((system, Cost { bare_wake: cost::bare_wake()?, ..cost }));
         stage.watch()?;
     }
     for scenario in Scenario::OUTAGES.into_iter().filter(chosen) {

@@ -215,12 +215,18 @@ impl Controller {
     /// H1: the old holder's word replaces the look of a planned move (H3). It says nothing of another part of the cluster
     /// that may have the address as well where half or fewer may serve: their ARP may be all that comes from there.
     pub(in crate::controller) fn look_beside_the_holder(&mut self, now: Instant, id: ServiceId) {
-        let held = self.holder(id).is_some();
-        if self.minorities_may_meet() && (!held || self.holders_mac(id).is_some()) {
-            let local = self.services.entry(id).or_default();
-            local.look.get_or_insert(Look { beside: true, ..Look::begin(now, false) });
-            self.tick_look(now, id);
+        let holder = self.holder(id);
+        let known = holder.is_none() || self.holders_mac(id).is_some();
+        // Whoever is suspected is looked at like anybody else.
+        let suspected = holder.is_some_and(|holder| self.suspicions.contains_key(&holder));
+        if !self.minorities_may_meet() || !known || suspected {
+            return;
         }
+        let local = self.services.entry(id).or_default();
+        if !local.look.is_some_and(|look| look.beside) {
+            local.look = Some(Look { beside: true, ..Look::begin(now, false) });
+        }
+        self.tick_look(now, id);
     }
 
     pub(in crate::controller) fn sees_the_holder_alone(&self, now: Instant, id: ServiceId) -> bool {

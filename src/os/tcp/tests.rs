@@ -1,35 +1,34 @@
 use super::*;
-use crate::os::clock;
 use crate::os::namespace::{run, with_neighbour, within};
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 /// Connects from 203.0.113.100 and waits for what comes: nothing is ever sent.
-fn end_of_a_connection(to: &str) -> ErrorKind {
-    // The listener may not be there yet.
-    let mut client = loop {
-        match TcpStream::connect(to) {
-            Ok(client) => break client,
-            Err(_) => clock::sleep_until(clock::now() + Duration::from_millis(5)),
-        }
-    };
-    client.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
+fn end_of_a_connection(to: &str, patience: Duration) -> ErrorKind {
+    let mut client = TcpStream::connect(to).expect("somebody listens");
+    client.set_read_timeout(Some(patience)).expect("set");
     client.read(&mut [0; 8]).expect_err("nothing was sent").kind()
 }
 
 #[test]
 fn only_connections_of_that_address_are_reset_and_their_clients_know() {
     within(|| {
-        let clients = with_neighbour(|| {
+        let (listens, listened) = std::sync::mpsc::channel();
+        let clients = with_neighbour(move || {
             run("ip addr add 203.0.113.100/24 dev eth0");
-            ["203.0.113.21:80", "203.0.113.21:81", "203.0.113.22:80"]
-                .map(|to| std::thread::spawn(move || end_of_a_connection(to)))
+            listened.recv().expect("told");
+            // Whom a reset shall reach waits for it however long; whom it shall not reach, for a while.
+            [("203.0.113.21:80", 30), ("203.0.113.21:81", 30), ("203.0.113.22:80", 2)]
+                .map(|(to, patience)| {
+                    std::thread::spawn(move || end_of_a_connection(to, Duration::from_secs(patience)))
+                })
                 .map(|client| client.join().expect("the client ends"))
         });
         run("ip addr add 203.0.113.21/24 dev eth0; ip addr add 203.0.113.22/24 dev eth0");
         let (plain, both) = (TcpListener::bind("0.0.0.0:80"), TcpListener::bind("[::]:81"));
         let (plain, both) = (plain.expect("bound"), both.expect("bound"));
+        listens.send(()).expect("heard");
         let _connections = [&plain, &plain, &both].map(|listener| listener.accept().expect("accepted"));
         let address = "203.0.113.21".parse().expect("an address");
         assert_eq!(reset_connections(address).expect("permitted"), 2);

@@ -52,7 +52,7 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[155, 454, 471]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
-    (Planted::MinorityLooksShortly, Drill::Arbiter, &[35, 363, 661]),
+    (Planted::MinorityLooksShortly, Drill::Arbiter, &[204, 409, 634]),
     (Planted::HalfIsAQuorum, Drill::Isolation, &[1447]),
     (Planted::HalfIsAQuorum, Drill::Moves, &[191]),
     (Planted::CommitAlone, Drill::Isolation, &[2, 10, 15]),

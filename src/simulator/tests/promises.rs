@@ -69,6 +69,8 @@ fn parts_that_meet_break_no_promise() {
     }
     // Ready for a planned move, it heard another holder's TAKE_OVER before the old one's FAIL_BACK, and took (H3).
     kept(&Scenario { kind: Kind::Drill(Drill::Parts), duration: 30 * SECOND, ..storm(9007, 9) });
+    // A look of the suspicion before saw the old holder, as it should be, and the move waited for its silence.
+    kept(&Scenario { kind: Kind::Drill(Drill::Parts), duration: 30 * SECOND, ..storm(880_048, 6) });
 }
 
 /// Q2: the arbiter now on this side of a cut, now on that; two nodes first of all.

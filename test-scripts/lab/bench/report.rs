@@ -70,10 +70,29 @@ pub(super) fn print_costs(costs: &[(System, Cost)]) {
     if costs.is_empty() {
         return;
     }
-    let heading = ["quiet, per server", "CPU ms/s", "busiest", "MiB", "processes", "packets/s", "busiest"];
+    let heading = [
+        "quiet, per server",
+        "CPU ms/s",
+        "busiest",
+        "wakes/s",
+        "a bare wake us",
+        "MiB",
+        "processes",
+        "packets/s",
+        "busiest",
+    ];
     let mut lines = vec![heading.map(str::to_owned).to_vec()];
     for (system, cost) in costs {
-        let figures = [cost.cpu, cost.busiest.0, cost.resident, cost.processes, cost.packets, cost.busiest.1];
+        let figures = [
+            cost.cpu,
+            cost.busiest.0,
+            cost.wakes,
+            cost.bare_wake,
+            cost.resident,
+            cost.processes,
+            cost.packets,
+            cost.busiest.1,
+        ];
         let cells = figures.iter().map(|figure| format!("{figure:.1}"));
         lines.push([system.name().to_owned()].into_iter().chain(cells).collect());
     }
@@ -92,6 +111,7 @@ pub(super) fn as_json(options: &Options, seed: u64, results: &[Result], costs: &
     let costs = costs.iter().map(|(system, cost)| {
         json!({
             "system": system.name(), "cpu_ms_per_s": cost.cpu, "cpu_busiest_ms_per_s": cost.busiest.0,
+            "wakes_per_s": cost.wakes, "bare_wake_us": cost.bare_wake,
             "resident_mib": cost.resident, "processes": cost.processes,
             "packets_per_s": cost.packets, "packets_busiest_per_s": cost.busiest.1,
         })
