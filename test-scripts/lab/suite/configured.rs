@@ -3,7 +3,7 @@
 //! brings its own sections.
 
 use super::Test;
-use super::hands::events;
+use super::hands::{entries, events, nobody_suspected};
 use crate::interrupt::{self, wait_until, wait_until_right};
 use crate::namespace::Outcome;
 use crate::stage::{Stage, nothing_lost};
@@ -199,8 +199,7 @@ fn key(stage: &mut Stage) -> Outcome<()> {
     stage.world.stop_daemon(3)?;
     stage.served()?;
     let visitor = stage.visitor(0)?;
-    let suspected = |stage: &Stage| -> Outcome<usize> { Ok(events(stage, 0, "suspected")?.len()) };
-    let before = suspected(stage)?;
+    let before = entries(stage, 0, "suspected")?;
     stage.world.diehard(2, &["key", "rotate"])?;
     wait_until("three accept the new key", SOON, || {
         Ok(keys(stage)?[..3].iter().all(|key| key.contains("\nnext ")))
@@ -211,9 +210,7 @@ fn key(stage: &mut Stage) -> Outcome<()> {
         Ok(new.iter().all(|key| *key == new[0] && *key != old[0] && !key.contains("seal ")))
     })?;
     stage.settled()?;
-    if suspected(stage)? != before {
-        return Err("somebody was suspected meanwhile".to_owned());
-    }
+    nobody_suspected(stage, 0, &before)?;
     // Once more, and waited for.
     let new = keys(stage)?;
     let said = stage.world.diehard(1, &["key", "rotate", "--wait"])?;
@@ -231,7 +228,7 @@ fn reloads(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let wanted = std::env::var(RELOADS_VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(RELOADS);
     let visitors = [stage.visitor(0)?, stage.visitor(1)?];
-    let before = events(stage, 0, "suspected")?.len();
+    let before = entries(stage, 0, "suspected")?;
     let base = stage.world.diehard_conf();
     for round in 0..wanted {
         let text = variant(&base, round);
@@ -255,10 +252,7 @@ fn reloads(stage: &mut Stage) -> Outcome<()> {
         stage.world.signal_daemon(index, Signal::SIGHUP)?;
     }
     stage.settled()?;
-    let suspected = events(stage, 0, "suspected")?;
-    if suspected.len() != before {
-        return Err(format!("suspected meanwhile: {:?}", &suspected[before..]));
-    }
+    nobody_suspected(stage, 0, &before)?;
     for visitor in visitors {
         let seen = visitor.finish()?;
         println!("     {wanted} reloads: {} connects, longest silence {:?}", seen.good, seen.longest);

@@ -179,7 +179,12 @@ fn thaw(stage: &mut Stage) -> Outcome<()> {
             return Err(format!("{} spoke before it had let {address} go", stage.world.nodes[node].name));
         }
     }
-    Ok(())
+    // For ten seconds they count on being as late as that again, and leases are short.
+    wait_until("the lateness is forgotten", 6 * SOON, || {
+        let status = stage.world.status(0)?;
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        Ok(nodes.iter().all(|node| node["lateness_ms"].as_f64().is_some_and(|late| late < 20.0)))
+    })
 }
 
 /// A stranger takes an address that is held and announces it: one defence in ten seconds, and everybody sees it.
@@ -328,9 +333,21 @@ fn stranger(stage: &Stage, commands: &str) -> Outcome<String> {
 
 /// The events of that name on that server, oldest first: their fields.
 pub fn events(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
+    Ok(entries(stage, index, name)?.iter().map(|entry| entry["fields"].clone()).collect())
+}
+
+/// The same with times and numbers. What is old is pushed out by what is new: who counts has to compare.
+pub fn entries(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
     let said = stage.world.diehard(index, &["--json", "events", "--here"])?;
     let entries = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(entries.map(|entry| entry["fields"].clone()).filter(|fields| fields["event"] == name).collect())
+    Ok(entries.filter(|entry| entry["fields"]["event"] == name).collect())
+}
+
+/// Nobody was suspected since `before`, the entries of then.
+pub fn nobody_suspected(stage: &Stage, index: usize, before: &[Value]) -> Outcome<()> {
+    let mut since = entries(stage, index, "suspected")?;
+    since.retain(|entry| !before.contains(entry));
+    if since.is_empty() { Ok(()) } else { Err(format!("suspected meanwhile: {since:?}")) }
 }
 
 /// What `status` of that server says of a service.

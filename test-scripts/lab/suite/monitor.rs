@@ -2,7 +2,7 @@
 //! and that neither many clients nor bad ones cost the heartbeat anything.
 
 use super::Test;
-use super::hands::events;
+use super::hands::{entries, nobody_suspected};
 use crate::browser::Browser;
 use crate::interrupt::{pause, wait_until};
 use crate::namespace::{Outcome, command_in, processes, within};
@@ -274,8 +274,7 @@ fn read_all(streams: Vec<TcpStream>, stop: &AtomicBool, bytes: &AtomicUsize) -> 
 fn clients(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let calm = lateness(stage)?;
-    let suspicions = |stage: &Stage| events(stage, WATCHED, "suspected").map(|all| all.len());
-    let before = suspicions(stage)?;
+    let before = entries(stage, WATCHED, "suspected")?;
     let monitor = Monitor::start(stage)?;
     without_rights(stage, &monitor)?;
     let streams: Outcome<Vec<TcpStream>> = (0..CLIENTS).map(|_| connect(stage, "/events")).collect();
@@ -311,10 +310,8 @@ fn clients(stage: &mut Stage) -> Outcome<()> {
     if dropped > 0 {
         return Err(format!("{dropped} pages that did read were dropped"));
     }
-    match suspicions(stage)? - before {
-        0 => stage.settled(),
-        more => Err(format!("{more} suspicions while pages were open")),
-    }
+    nobody_suspected(stage, WATCHED, &before)?;
+    stage.settled()
 }
 
 /// What meets the network is nobody's process; root's half does not listen.
