@@ -181,8 +181,10 @@ impl Work {
         let woke = clock::now();
         signs.works(Watched::Driver, woke);
         let by = woke.since(deadline.max(slept));
-        // Longer is a pause, of which `Input::Late` tells: as a margin it would cost the lease itself.
-        self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 4));
+        // Longer is a pause, of which `Input::Late` tells: as a margin it would cost the lease itself. A lease ends at
+        // best Lp + X = 1.95 T after the beat, less twice this for the controller and twice for its holder (L8): it has
+        // to last until the next beat is there.
+        self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 6));
         let late = by > self.probe_interval;
         if late {
             // Receivers that slept with us bring what has arrived before anything expires.
