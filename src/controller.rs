@@ -15,7 +15,7 @@
 
 use crate::config::{Config, Quorum};
 use crate::vocabulary::{Epoch, Incarnation, Instant, LinkRole, NodeId, ServiceId, Term};
-use crate::wire::{Boot, Packet, State, Status};
+use crate::wire::{Boot, Header, Packet, State, Status};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +58,18 @@ pub struct Stamp {
     pub epoch: Epoch,
     /// Its lineage.
     pub lineage: u64,
+}
+
+impl Stamp {
+    /// The header of what `from` says; number and link are the sender's to fill in.
+    pub fn header(self, from: NodeId, to: Destination) -> Header {
+        let to = match to {
+            Destination::Node(node) => Some(node),
+            Destination::All => None,
+        };
+        let Stamp { incarnation, epoch, lineage } = self;
+        Header { from, to, incarnation, sequence: 0, link: LinkRole::Internal, epoch, lineage }
+    }
 }
 
 /// One node's mind. The world calls `handle` for everything that happens and `handle_timeout` when

@@ -149,6 +149,11 @@ pub enum LinkRole {
     External,
 }
 
+impl LinkRole {
+    /// Both.
+    pub const ALL: [LinkRole; 2] = [LinkRole::Internal, LinkRole::External];
+}
+
 impl fmt::Display for LinkRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

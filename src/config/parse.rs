@@ -15,7 +15,6 @@ use super::values::{self, Value};
 use crate::vocabulary::{NodeId, ServiceId};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 mod notify;
@@ -213,36 +212,37 @@ const SECOND: Duration = ms(1_000);
 const HOUR: Duration = ms(3_600_000);
 const DAY: Duration = ms(86_400_000);
 
-/// `[cluster]`: the defaults and ranges of every key.
+/// `[cluster]`: the ranges of every key.
 fn cluster(fields: &mut Fields) -> Option<Cluster> {
     use values::{duration, duration_or_zero, number, word};
     let name = fields.required("name", values::name);
+    let usual = Cluster::named("");
     Some(Cluster {
-        key_file: fields.or("key_file", PathBuf::from("/etc/diehard.key"), values::path),
-        port: fields.or("port", 694, values::number16),
-        hello_interval: fields.or("hello_interval", ms(100), duration(ms(10), ms(10_000))),
-        hello_misses: fields.or("hello_misses", 3, number(1, 20)),
-        probe_interval: fields.or("probe_interval", ProbeInterval::Auto, word(values::PROBE_INTERVAL)),
-        quorum: fields.or("quorum", Quorum::Auto, word(values::QUORUM)),
+        key_file: fields.or("key_file", usual.key_file, values::path),
+        port: fields.or("port", usual.port, values::number16),
+        hello_interval: fields.or("hello_interval", usual.hello_interval, duration(ms(10), ms(10_000))),
+        hello_misses: fields.or("hello_misses", usual.hello_misses, number(1, 20)),
+        probe_interval: fields.or("probe_interval", usual.probe_interval, word(values::PROBE_INTERVAL)),
+        quorum: fields.or("quorum", usual.quorum, word(values::QUORUM)),
         arbiter: fields
             .or("arbiter", None, values::or_none(values::list(MAX_ADDRESSES, addresses::host4)))
-            .unwrap_or_default(),
-        failback: fields.or("failback", Failback::Auto, word(values::FAILBACK)),
-        failback_delay: fields.or("failback_delay", ms(5_000), duration_or_zero(ms(1), HOUR)),
-        startup_wait: fields.or("startup_wait", ms(10_000), duration_or_zero(ms(1), HOUR)),
-        script_timeout: fields.or("script_timeout", ms(30_000), duration(ms(100), HOUR)),
-        stop_timeout: fields.or("stop_timeout", ms(30_000), duration_or_zero(ms(1), HOUR)),
-        forget: fields.or("forget", ms(600_000), duration_or_zero(SECOND, DAY)),
-        valid_lft: fields.or("valid_lft", ms(2_000), values::lifetime),
-        arp_refresh: fields.or("arp_refresh", ms(60_000), duration_or_zero(SECOND, HOUR)),
-        on_conflict: fields.or("on_conflict", OnConflict::Wait, word(values::ON_CONFLICT)),
-        force_interval: fields.or("force_interval", false, word(values::YES_NO)),
-        allow_reboot: fields.or("allow_reboot", false, word(values::YES_NO)),
-        load: fields.or("load", LoadSource::Services, word(values::LOAD)),
-        load_script: fields.or("load_script", None, values::or_none(values::command)),
-        damping: fields.or("damping", ms(300_000), duration_or_zero(SECOND, DAY)),
-        log_level: fields.or("log_level", LogLevel::Info, word(values::LOG_LEVEL)),
-        notify: fields.or("notify", None, values::or_none(values::command)),
+            .unwrap_or(usual.arbiter),
+        failback: fields.or("failback", usual.failback, word(values::FAILBACK)),
+        failback_delay: fields.or("failback_delay", usual.failback_delay, duration_or_zero(ms(1), HOUR)),
+        startup_wait: fields.or("startup_wait", usual.startup_wait, duration_or_zero(ms(1), HOUR)),
+        script_timeout: fields.or("script_timeout", usual.script_timeout, duration(ms(100), HOUR)),
+        stop_timeout: fields.or("stop_timeout", usual.stop_timeout, duration_or_zero(ms(1), HOUR)),
+        forget: fields.or("forget", usual.forget, duration_or_zero(SECOND, DAY)),
+        valid_lft: fields.or("valid_lft", usual.valid_lft, values::lifetime),
+        arp_refresh: fields.or("arp_refresh", usual.arp_refresh, duration_or_zero(SECOND, HOUR)),
+        on_conflict: fields.or("on_conflict", usual.on_conflict, word(values::ON_CONFLICT)),
+        force_interval: fields.or("force_interval", usual.force_interval, word(values::YES_NO)),
+        allow_reboot: fields.or("allow_reboot", usual.allow_reboot, word(values::YES_NO)),
+        load: fields.or("load", usual.load, word(values::LOAD)),
+        load_script: fields.or("load_script", usual.load_script, values::or_none(values::command)),
+        damping: fields.or("damping", usual.damping, duration_or_zero(SECOND, DAY)),
+        log_level: fields.or("log_level", usual.log_level, word(values::LOG_LEVEL)),
+        notify: fields.or("notify", usual.notify, values::or_none(values::command)),
         // Last, so that the other keys of a nameless cluster are checked as well.
         name: name?.value,
     })

@@ -75,6 +75,39 @@ pub struct Cluster {
     pub notify: Option<String>,
 }
 
+impl Cluster {
+    /// A cluster of this name by the defaults.
+    pub fn named(name: impl Into<String>) -> Self {
+        let seconds = Duration::from_secs;
+        Cluster {
+            name: name.into(),
+            key_file: "/etc/diehard.key".into(),
+            port: 694,
+            hello_interval: Duration::from_millis(100),
+            hello_misses: 3,
+            probe_interval: ProbeInterval::Auto,
+            quorum: Quorum::Auto,
+            arbiter: Vec::new(),
+            failback: Failback::Auto,
+            failback_delay: seconds(5),
+            startup_wait: seconds(10),
+            script_timeout: seconds(30),
+            stop_timeout: seconds(30),
+            forget: seconds(600),
+            valid_lft: seconds(2),
+            arp_refresh: seconds(60),
+            on_conflict: OnConflict::Wait,
+            force_interval: false,
+            allow_reboot: false,
+            load: LoadSource::Services,
+            load_script: None,
+            damping: seconds(300),
+            log_level: LogLevel::Info,
+            notify: None,
+        }
+    }
+}
+
 /// `load`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadSource {

@@ -34,8 +34,8 @@ pub struct Rehearsal {
 
 /// Short, so that tests of them are short.
 pub const PATIENCE: Patience = Patience {
-    client: Duration::from_millis(300),
-    view: Duration::from_millis(200),
+    client: Duration::from_secs(1),
+    view: Duration::from_secs(1),
     command: Duration::from_secs(1),
     follow: Duration::from_millis(20),
 };
@@ -47,7 +47,12 @@ impl Rehearsal {
     }
 
     /// A driver that does `act`; `None`: it never answers.
-    pub fn with(mut act: Act) -> Self {
+    pub fn with(act: Act) -> Self {
+        Self::patient(act, PATIENCE)
+    }
+
+    /// `with` other times.
+    pub fn patient(mut act: Act, patience: Patience) -> Self {
         let directory = Directory::new("control");
         let events = Arc::new(EventLog::default());
         events.name("web1");
@@ -89,7 +94,7 @@ impl Rehearsal {
             traffic: Box::new(samples::traffic),
         };
         let server =
-            Server::start_with(&directory.path, desk, PATIENCE).expect("a socket in a new directory");
+            Server::start_with(&directory.path, desk, patience).expect("a socket in a new directory");
         Rehearsal {
             directory,
             server: Some(server),

@@ -1,7 +1,7 @@
 //! All that the controller can ask of the world.
 
 use super::input::{Action, LocalFault, Record, Tampering};
-use crate::vocabulary::{Epoch, Incarnation, Instant, NodeId, ServiceId};
+use crate::vocabulary::{Epoch, Incarnation, Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::Packet;
 use std::time::Duration;
 
@@ -94,6 +94,17 @@ pub enum Links {
     External,
     /// Both.
     All,
+}
+
+impl Links {
+    /// Each of them.
+    pub fn roles(self) -> &'static [LinkRole] {
+        match self {
+            Links::Internal => &LinkRole::ALL[..1],
+            Links::External => &LinkRole::ALL[1..],
+            Links::All => &LinkRole::ALL,
+        }
+    }
 }
 
 /// What happened, for people. Each transition once, with its reason.

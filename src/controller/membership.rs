@@ -91,7 +91,7 @@ impl Controller {
             let status = self.own_status(now);
             self.send(Destination::All, Links::Internal, Packet::Status(status));
         }
-        for role in [LinkRole::Internal, LinkRole::External] {
+        for role in LinkRole::ALL {
             let patience = self.timing.t * 3;
             let link = self.links.get_mut(&role).expect("both links are always there");
             if link.failing.is_some_and(|since| now >= since + patience) {

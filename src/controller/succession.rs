@@ -385,14 +385,16 @@ impl Controller {
         let Some(candidacy) = self.candidacy.clone() else { return };
         // Where promises lapsed, every lease of the old controller ends within X of that. Where they were
         // given back (LEAVE, RESIGN), to this node or to a voter, its root may have been fresh: whole leases are waited for.
-        let void = self.promises_were_void() || candidacy.released;
+        // Under `arbiter` its root may have outlasted the promises by an answer from just before a cut: whole leases again,
+        // because by then this node's own root rests on an answer from after it, and only one side of the cut gets those.
+        let whole = self.promises_were_void() || candidacy.released || self.rule() == arbiter::Rule::Arbiter;
         let newest = self.newest_known().filter(|_| !self.planted(Planted::OwnTimesAlone));
         let longest = newest.map(Timing::longest_of).into_iter().chain([self.longest]).map(|it| it.coarse());
         let lasts =
-            longest.map(|timing| if void { timing.member } else { timing.x }).max().unwrap_or_default();
+            longest.map(|timing| if whole { timing.member } else { timing.x }).max().unwrap_or_default();
         let wait = lasts + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
-        office.predecessor = candidacy.predecessor.filter(|_| !void);
+        office.predecessor = candidacy.predecessor.filter(|_| !whole);
         office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
         office.acknowledge(self.me, now);
         for (&voter, &sent) in &candidacy.votes {

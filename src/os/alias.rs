@@ -46,8 +46,16 @@ pub struct Held {
     scope: u8,
     preferred_s: u32,
     valid_s: u32,
-    /// When the kernel wrote it last, in 1/100 s.
+    /// When the kernel made it, and when it wrote it last, in 1/100 s.
+    created: u32,
     updated: u32,
+}
+
+impl Held {
+    /// The very same, and not another one that was made in its place.
+    pub fn is_same(&self, other: &Held) -> bool {
+        (self.address, self.prefix, self.created) == (other.address, other.prefix, other.created)
+    }
 }
 
 /// A card on which addresses come and go.
@@ -410,6 +418,7 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
         scope,
         preferred_s: FOR_EVER,
         valid_s: FOR_EVER,
+        created: 0,
         updated: 0,
     };
     let (mut local, mut address) = (None, None);
@@ -426,7 +435,7 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
             }
             libc::IFA_CACHEINFO => {
                 (held.preferred_s, held.valid_s) = (number_at(content, 0), number_at(content, 4));
-                held.updated = number_at(content, 12);
+                (held.created, held.updated) = (number_at(content, 8), number_at(content, 12));
             }
             IFA_PROTO => held.tag = content.first().copied(),
             _ => {}

@@ -4,10 +4,7 @@
 use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::random::Random;
-use crate::config::{
-    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
-    Quorum, Service,
-};
+use crate::config::{Cluster, Config, Failback, Interface, Node, Prefixed, ProbeInterval, Quorum, Service};
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -343,30 +340,15 @@ pub fn place(id: NodeId) -> usize {
 
 fn cluster() -> Cluster {
     Cluster {
-        name: "simulated".to_owned(),
-        key_file: "/etc/diehard.key".into(),
-        port: 694,
-        hello_interval: Duration::from_millis(100),
-        hello_misses: 3,
         probe_interval: ProbeInterval::Eighth,
         quorum: Quorum::Majority,
-        arbiter: Vec::new(),
-        failback: Failback::Auto,
         failback_delay: Duration::from_secs(1),
         startup_wait: Duration::from_secs(2),
         script_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(5),
         forget: Duration::from_secs(3),
-        valid_lft: Duration::from_secs(2),
-        arp_refresh: Duration::from_secs(60),
-        on_conflict: OnConflict::Wait,
-        force_interval: false,
-        allow_reboot: false,
-        load: LoadSource::Services,
-        load_script: None,
         damping: Duration::from_secs(2),
-        log_level: LogLevel::Info,
-        notify: None,
+        ..Cluster::named("simulated")
     }
 }
 

@@ -193,10 +193,13 @@ impl Work {
             self.lives();
         }
         for (&address, &prefix) in &wanted {
-            if !self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
+            let back = tampered.contains(&address);
+            if self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
+                // A renewal has put it back before anybody looked.
+                troubles.extend(back.then_some((address, Tampering::Removed)));
+            } else {
                 changed = true;
                 self.faker.published.lease.note_holding(true);
-                let back = tampered.contains(&address);
                 troubles.extend(self.put_up(address, prefix, config.cluster.valid_lft, back));
                 self.lives();
             }
@@ -221,11 +224,9 @@ impl Work {
         self.tell_troubles(&config, &troubles);
     }
 
-    /// What was ours, is wanted and yet is gone: nobody here took it away.
+    /// What was ours, is wanted and yet is gone, or another one: nobody here took it away.
     fn tampered(&self, before: &[Held], wanted: &BTreeMap<IpAddr, u8>) -> BTreeSet<IpAddr> {
-        let is_up = |held: &Held| {
-            self.up.iter().any(|other| other.address == held.address && other.prefix == held.prefix)
-        };
+        let is_up = |held: &Held| self.up.iter().any(|other| other.is_same(held));
         let gone =
             before.iter().filter(|held| wanted.get(&held.address) == Some(&held.prefix) && !is_up(held));
         gone.map(|held| held.address).collect()

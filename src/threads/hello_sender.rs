@@ -18,7 +18,7 @@ use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::udp::UdpSocket;
 use crate::os::{clock, frame};
 use crate::vocabulary::{Instant, LinkRole, NodeId};
-use crate::wire::{Datagram, Header, Packet};
+use crate::wire::{Datagram, Packet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -128,26 +128,9 @@ impl HelloSender {
         reported: &mut [Instant; 2],
     ) {
         let Outgoing { to, links, packet, stamp, .. } = outgoing;
-        let addressee = match to {
-            Destination::Node(node) => Some(node),
-            Destination::All => None,
-        };
-        let header = Header {
-            from: self.me,
-            to: addressee,
-            incarnation: stamp.incarnation,
-            sequence: 0,
-            link: LinkRole::Internal,
-            epoch: stamp.epoch,
-            lineage: stamp.lineage,
-        };
-        let mut datagram = Datagram { header, packet };
-        let roles: &[LinkRole] = match links {
-            Links::Internal => &[LinkRole::Internal],
-            Links::External => &[LinkRole::External],
-            Links::All => &[LinkRole::Internal, LinkRole::External],
-        };
-        for &role in roles {
+        let mut datagram = Datagram { header: stamp.header(self.me, to), packet };
+        let addressee = datagram.header.to;
+        for &role in links.roles() {
             *sequence += 1;
             datagram.header.sequence = *sequence;
             datagram.header.link = role;

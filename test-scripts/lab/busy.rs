@@ -1,7 +1,7 @@
 //! Processes that do nothing but want the processor. They end by themselves, whatever becomes of the lab.
 
 use crate::namespace::Outcome;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -28,15 +28,20 @@ impl Busy {
         }
         Ok(busy)
     }
+
+    /// The process groups that they are in: each of its own.
+    pub fn groups(&self) -> Vec<u32> {
+        self.0.iter().map(Child::id).collect()
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         for child in &self.0 {
-            // It hands the signal on to its shell. One that has ended by itself is a zombie until `wait`:
-            // its number is nobody else's.
+            // Its whole group: `timeout` hands a signal on to its shell only once it knows that shell's number. One that
+            // has ended by itself is a zombie until `wait`: its number is nobody else's.
             if let Ok(pid) = i32::try_from(child.id()) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
         for child in &mut self.0 {

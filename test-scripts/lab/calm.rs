@@ -1,12 +1,15 @@
 //! `lab calm`: a busy machine, then lossy wires. Nobody may be taken for dead, nothing may move (P6).
 //!
-//! Counted from the daemons' own events, and from the client: a holder that changes was a takeover.
+//! Counted from the daemons' own events, and from the client: a holder that changes was a takeover. What follows from the machine's
+//! standing still is told apart: leases end then everywhere for a moment, and who stands still for T is dead to others.
 
 use crate::busy::Busy;
+use crate::decision::{parse_time_of_day, time_of_day};
 use crate::figures::table;
 use crate::interrupt::pause;
 use crate::namespace::Outcome;
 use crate::stage::Stage;
+use crate::standstill::{Meter, Standstill};
 use crate::world::{Lan, Plan, Scripts, System, WireFault};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -22,6 +25,10 @@ const LOSS: u8 = 20;
 const LOOK: Duration = Duration::from_secs(5);
 /// What may happen at the most: each is a failure.
 const FORBIDDEN: [&str; 5] = ["down", "taken", "released", "controller-lost", "lease-lost"];
+/// Of these, what a standstill excuses that is shorter than T.
+const EXCUSABLE: [&str; 3] = ["lease-lost", "released", "taken"];
+/// How long it excuses them, and how long one of T or more excuses everything: until all is at home again. In milliseconds.
+const AFTERMATH: [i128; 2] = [1_000, 10_000];
 /// What is counted beside them, for the figures.
 const COUNTED: [&str; 4] = ["suspected", "cleared", "late", "path-fault"];
 
@@ -68,6 +75,9 @@ impl Trouble {
 #[derive(Default)]
 struct Seen {
     events: BTreeMap<String, u64>,
+    standstills: Vec<Standstill>,
+    interval: Duration,
+    excused: u64,
     first_forbidden: Vec<String>,
     worst_lateness: f64,
     changes: usize,
@@ -88,11 +98,12 @@ pub fn run(options: &Options) -> Outcome<bool> {
     stage.cold_start().map_err(|error| stage.with_logs(&error, 15))?;
     // Each address every 10 ms: the client is not what the machine is busy with.
     stage.prober()?.watch(&[]);
+    let meter = Meter::start()?;
     let mut lines = vec![heading()];
     let mut calm = true;
     for trouble in Trouble::ALL.into_iter().filter(|one| options.only.is_none_or(|only| only == *one)) {
         stage.settled().map_err(|error| stage.with_logs(&error, 15))?;
-        let seen = watch(&stage, trouble, options.minutes)?;
+        let seen = watch(&stage, &meter, trouble, options)?;
         calm &= seen.is_calm();
         for line in seen.first_forbidden.iter().take(20) {
             println!("{}: {line}", trouble.title());
@@ -104,8 +115,9 @@ pub fn run(options: &Options) -> Outcome<bool> {
     Ok(calm)
 }
 
-fn watch(stage: &Stage, trouble: Trouble, length: Duration) -> Outcome<Seen> {
-    let mut seen = Seen::default();
+fn watch(stage: &Stage, meter: &Meter, trouble: Trouble, options: &Options) -> Outcome<Seen> {
+    let length = options.minutes;
+    let mut seen = Seen { interval: options.hello_interval, ..Seen::default() };
     let mut last = read_events(stage, &vec![0; stage.world.nodes.len()], &mut Seen::default())?;
     let start = Instant::now();
     let loss = |lan| stage.world.set_wires(&[WireFault::Loss { node: None, lan, percent: LOSS }]);
@@ -118,6 +130,7 @@ fn watch(stage: &Stage, trouble: Trouble, length: Duration) -> Outcome<Seen> {
     while start.elapsed() < length {
         pause(LOOK.min(length.saturating_sub(start.elapsed())))?;
         stage.world.daemons_live()?;
+        seen.standstills = meter.that_end_leases(start, options.hello_interval);
         last = read_events(stage, &last, &mut seen)?;
         for index in 0..stage.world.nodes.len() {
             let lateness = stage.world.status(index)?["lateness_ms"].as_f64().unwrap_or(f64::NAN);
@@ -127,7 +140,10 @@ fn watch(stage: &Stage, trouble: Trouble, length: Duration) -> Outcome<Seen> {
     drop(busy);
     stage.world.set_wires(&[])?;
     for service in 0..stage.world.nodes.len() {
-        seen.changes += stage.prober()?.changes(service, start).len();
+        let changes = stage.prober()?.changes(service, start);
+        let excused = changes.iter().filter(|(at, _)| seen.excuses(None, time_of_day(*at))).count();
+        seen.excused += excused as u64;
+        seen.changes += changes.len() - excused;
         seen.longest_silence = seen.longest_silence.max(stage.silence(service, start)?);
     }
     Ok(seen)
@@ -148,6 +164,12 @@ fn read_events(stage: &Stage, last: &[u64], seen: &mut Seen) -> Outcome<Vec<u64>
             newest[index] = newest[index].max(sequence);
             let event = entry["fields"]["event"].as_str().unwrap_or_default().to_owned();
             if FORBIDDEN.contains(&event.as_str()) {
+                let time = entry["time"].as_str().and_then(parse_time_of_day);
+                let time = time.ok_or_else(|| format!("events: {line}"))?;
+                if seen.excuses(Some(&event), time) {
+                    seen.excused += 1;
+                    continue;
+                }
                 seen.first_forbidden.push(format!("{} {}: {}", entry["time"], node.name, entry["text"]));
             }
             *seen.events.entry(event).or_default() += 1;
@@ -160,11 +182,24 @@ fn heading() -> Vec<String> {
     let counted = COUNTED.iter().chain(&FORBIDDEN);
     let mut cells = vec!["trouble".to_owned(), "minutes".to_owned()];
     cells.extend(counted.map(|word| (*word).to_owned()));
-    cells.extend(["holder changes", "longest silence ms", "worst lateness ms"].map(str::to_owned));
+    cells.extend(
+        ["machine stood still", "excused by it", "holder changes", "longest silence ms", "worst lateness ms"]
+            .map(str::to_owned),
+    );
     cells
 }
 
 impl Seen {
+    /// Does the machine's standing still excuse this event, or else another holder, at that time of the day?
+    fn excuses(&self, event: Option<&str>, time: i128) -> bool {
+        self.standstills.iter().any(|one| {
+            let long = one.length() >= self.interval;
+            // Events have whole milliseconds, cut off.
+            let excused = time_of_day(one.from) - 1..=time_of_day(one.until) + AFTERMATH[usize::from(long)];
+            (long || event.is_some_and(|event| EXCUSABLE.contains(&event))) && excused.contains(&time)
+        })
+    }
+
     fn is_calm(&self) -> bool {
         self.changes == 0 && FORBIDDEN.iter().all(|event| !self.events.contains_key(*event))
     }
@@ -173,6 +208,8 @@ impl Seen {
         let count = |event: &&str| self.events.get(*event).copied().unwrap_or(0).to_string();
         let mut cells = vec![trouble.title(), format!("{:.1}", length.as_secs_f64() / 60.0)];
         cells.extend(COUNTED.iter().chain(&FORBIDDEN).map(count));
+        cells.push(self.standstills.len().to_string());
+        cells.push(self.excused.to_string());
         cells.push(self.changes.to_string());
         cells.push(format!("{:.0}", crate::systems::milliseconds(self.longest_silence)));
         cells.push(format!("{:.1}", self.worst_lateness));

@@ -15,7 +15,7 @@ const DAY: i128 = 86_400_000;
 pub fn to_answer(stage: &Stage, answer: Instant) -> Outcome<Option<Duration>> {
     let controller = checks::controller(&stage.world)?;
     let told = stage.world.diehard(controller, &["--json", "events", "--here", "--limit", "200"])?;
-    let answered = time_of_day(SystemTime::now() - answer.elapsed());
+    let answered = time_of_day(answer);
     let mut shortest: Option<i128> = None;
     for line in told.lines() {
         let entry: Value = serde_json::from_str(line).map_err(|error| format!("events: {error}: {line}"))?;
@@ -33,9 +33,9 @@ pub fn to_answer(stage: &Stage, answer: Instant) -> Outcome<Option<Duration>> {
     Ok(shortest.and_then(|passed| u64::try_from(passed).ok()).map(Duration::from_millis))
 }
 
-/// Milliseconds since midnight, UTC.
-fn time_of_day(time: SystemTime) -> i128 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+/// Milliseconds since midnight, UTC, at this instant of the past.
+pub fn time_of_day(instant: Instant) -> i128 {
+    let since = (SystemTime::now() - instant.elapsed()).duration_since(UNIX_EPOCH).unwrap_or_default();
     i128::try_from(since.as_millis()).unwrap_or_default() % DAY
 }
 

@@ -31,6 +31,7 @@ mod realtime;
 mod recorder;
 mod screen;
 mod stage;
+mod standstill;
 mod suite;
 mod systems;
 mod witness;

@@ -221,7 +221,7 @@ fn a_client_that_does_not_read_is_dropped() {
     assert!(ask(&mut connect(&rehearsal), &Question::Status).is_ok(), "others are served");
     let start = Instant::now();
     rehearsal.stop();
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 /// Asks on new connections until one is served.
@@ -232,7 +232,7 @@ fn until_served(rehearsal: &Rehearsal, question: &Question) -> BufReader<UnixStr
         if let Some(Ok(_)) = ask_raw(&mut client, write_question(question).as_bytes()) {
             return client;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "no room came back");
+        assert!(start.elapsed() < Duration::from_secs(30), "no room came back");
     }
 }
 
@@ -295,12 +295,13 @@ fn the_socket_is_private_replaces_a_leftover_and_goes_at_the_end() {
 
 #[test]
 fn stop_ends_open_connections_at_once() {
-    let mut rehearsal = Rehearsal::new();
+    let patience = Patience { client: Duration::from_secs(600), ..Patience::default() };
+    let mut rehearsal = Rehearsal::patient(Box::new(|_, _| Some(Ok(()))), patience);
     let (mut idle, mut follower) = (connect(&rehearsal), connect(&rehearsal));
     ask(&mut idle, &Question::Status).unwrap();
     ask(&mut follower, &Question::Events { follow: true, since: None, limit: None }).unwrap();
     let start = Instant::now();
     rehearsal.stop();
-    assert!(start.elapsed() < Duration::from_millis(250), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!((read(&mut idle), read(&mut follower)), (None, None));
 }

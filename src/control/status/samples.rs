@@ -29,7 +29,7 @@ pub fn config() -> Config {
     let mut services: Vec<Service> = (1..=3).map(service).collect();
     services.sort_by_key(|service| service.id);
     Config {
-        cluster: cluster(),
+        cluster: Cluster::named("www"),
         nodes: (1..=3).map(node).collect(),
         services,
         checks: vec![Check {
@@ -62,35 +62,6 @@ pub fn lines() -> BTreeMap<String, Line> {
         took: Some(Duration::from_micros(1500)),
     };
     BTreeMap::from([("www1-http".to_owned(), line)])
-}
-
-fn cluster() -> Cluster {
-    Cluster {
-        name: "www".into(),
-        key_file: "/etc/diehard.key".into(),
-        port: 694,
-        hello_interval: Duration::from_millis(100),
-        hello_misses: 3,
-        probe_interval: ProbeInterval::Auto,
-        quorum: Quorum::Auto,
-        arbiter: Vec::new(),
-        failback: Failback::Auto,
-        failback_delay: Duration::from_secs(5),
-        startup_wait: Duration::from_secs(10),
-        script_timeout: Duration::from_secs(30),
-        stop_timeout: Duration::from_secs(30),
-        forget: Duration::from_secs(600),
-        valid_lft: Duration::from_secs(2),
-        arp_refresh: Duration::from_secs(60),
-        on_conflict: OnConflict::Wait,
-        force_interval: false,
-        allow_reboot: false,
-        load: LoadSource::Services,
-        load_script: None,
-        damping: Duration::from_secs(300),
-        log_level: LogLevel::Info,
-        notify: None,
-    }
 }
 
 fn node(number: u8) -> Node {
@@ -218,7 +189,7 @@ fn node_view(id: NodeId, state: NodeState, neighbour: Option<NodeId>, load: f64,
             ..Status::default()
         }),
         round_trip: None,
-        heard_on: if elsewhere { vec![LinkRole::Internal, LinkRole::External] } else { Vec::new() },
+        heard_on: if elsewhere { LinkRole::ALL.to_vec() } else { Vec::new() },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Sent, serves};
 use super::settings::{MARGIN, MEMBER, P, PROMISE, T, X, node, service};
-use crate::controller::{Destination, Effect, Event};
+use crate::controller::{Destination, Effect, Event, Input};
 use crate::vocabulary::{Epoch, Incarnation, Instant, Term};
 use crate::wire::{Packet, Report};
 use std::time::Duration;
@@ -58,6 +58,41 @@ fn l1_beats_come_every_t_and_again_every_p_until_a_majority_acknowledged() {
     bench.wait("a beat", 200, |bench| bench.count(0, is_beat) == 1);
     bench.run(90);
     assert!(bench.count(0, is_beat) >= 7, "{} beats", bench.count(0, is_beat));
+}
+
+/// Least time between a member's renewed lease and its end, less m, in a second.
+fn least_left(bench: &mut Bench, member: usize) -> Duration {
+    let mut least = Duration::MAX;
+    for _ in 0..1000 {
+        bench.run(1);
+        least = least.min(bench.controller(member).view(bench.now).lease.expect("it holds one"));
+    }
+    least
+}
+
+#[test]
+fn l8_where_margins_take_much_of_a_lease_beats_come_every_half_t() {
+    let is_beat = |packet: &Packet| matches!(packet, Packet::Beat { .. });
+    for late in [&[0][..], &[1], &[0, 1]] {
+        let mut bench = Bench::formed(3);
+        // Its last report is told with the next request.
+        for &at in late {
+            bench.input(at, Input::Lateness(T / 6));
+        }
+        bench.run(250);
+        bench.forget();
+        let left = least_left(&mut bench, 1);
+        assert!(left > T * 2 / 3, "{left:?} left with {late:?} late");
+        assert_eq!(bench.count(0, is_beat), 20, "with {late:?} late");
+        for &at in late {
+            bench.input(at, Input::Lateness(Duration::from_millis(1)));
+        }
+        bench.run(250);
+        bench.forget();
+        bench.run(1000);
+        assert_eq!(bench.count(0, is_beat), 10, "it is over");
+        assert!(bench.event(0, |event| matches!(event, Event::Suspected { .. })).is_none());
+    }
 }
 
 #[test]

@@ -6,8 +6,6 @@ use crate::controller::{Event, Input, LocalFault};
 use crate::vocabulary::{Instant, LinkRole};
 use crate::wire::Packet;
 
-const LINKS: [LinkRole; 2] = [LinkRole::Internal, LinkRole::External];
-
 fn is_down(event: &Event) -> bool {
     matches!(event, Event::Down { .. })
 }
@@ -20,7 +18,7 @@ fn suspicions(bench: &Bench, by: usize) -> usize {
 fn mute(bench: &mut Bench, at: usize, millis: u64) {
     bench.lose(move |sent, _| sent.from == at);
     for _ in 0..millis / 50 {
-        for role in LINKS {
+        for role in LinkRole::ALL {
             bench.input(at, Input::SendFailed { role, fault: LocalFault::Down });
         }
         bench.run(50);

@@ -1,9 +1,6 @@
 //! The cluster of the tests: node 0 has the highest priority, service `i` is at home on node `i`.
 
-use crate::config::{
-    Cluster, Config, Failback, Interface, LoadSource, LogLevel, Node, OnConflict, Prefixed, ProbeInterval,
-    Quorum, Service,
-};
+use crate::config::{Cluster, Config, Interface, Node, Prefixed, ProbeInterval, Quorum, Service};
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -51,30 +48,15 @@ pub fn settings(nodes: usize) -> Config {
 
 fn cluster() -> Cluster {
     Cluster {
-        name: "bench".to_owned(),
-        key_file: "/etc/diehard.key".into(),
-        port: 694,
         hello_interval: T,
-        hello_misses: 3,
         probe_interval: ProbeInterval::Eighth,
         quorum: Quorum::Majority,
-        arbiter: Vec::new(),
-        failback: Failback::Auto,
         failback_delay: Duration::from_secs(1),
         startup_wait: Duration::from_secs(2),
         script_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(5),
-        forget: Duration::from_secs(600),
-        valid_lft: Duration::from_secs(2),
         arp_refresh: Duration::ZERO,
-        on_conflict: OnConflict::Wait,
-        force_interval: false,
-        allow_reboot: false,
-        load: LoadSource::Services,
-        load_script: None,
-        damping: Duration::from_secs(300),
-        log_level: LogLevel::Info,
-        notify: None,
+        ..Cluster::named("bench")
     }
 }
 

@@ -110,7 +110,7 @@ impl LastWord {
             self.egress = self.open_egress().ok();
         }
         let mut next = sequence;
-        for link in [LinkRole::Internal, LinkRole::External] {
+        for link in LinkRole::ALL {
             let datagram = goodbye(self.me, life, next, link);
             next += 1;
             self.key.seal(&datagram, &mut self.sealed);

@@ -60,6 +60,13 @@ fn nothing_moves_to_who_hears_another_lineage() {
     kept(&storm(202_797, 7));
 }
 
+/// `arbiter`: the old controller was cut off just after the arbiter had answered it and before its beat was acknowledged. It went on by
+/// that answer, the new one by an answer as old, and both LANs healed within the lease: two holders.
+#[test]
+fn an_answer_from_before_the_cut_holds_what_nobody_else_has() {
+    kept(&storm(906_059, 5));
+}
+
 /// M1 where parts without a majority meet by their members, and their controllers do not.
 #[test]
 fn parts_that_meet_break_no_promise() {

@@ -12,8 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-const BOTH: [LinkRole; 2] = [LinkRole::Internal, LinkRole::External];
-
 impl World {
     pub(super) fn fault(&mut self, class: Class, every: Nanos) {
         if !self.stormy {
@@ -131,8 +129,8 @@ impl World {
     fn lan_splits(&mut self) {
         let parts = self.random.between(2, 3);
         let groups = self.some_groups(parts);
-        let role = self.random.pick(&BOTH);
-        let roles = if self.random.chance(400) { BOTH.to_vec() } else { vec![role] };
+        let role = self.random.pick(&LinkRole::ALL);
+        let roles = if self.random.chance(400) { LinkRole::ALL.to_vec() } else { vec![role] };
         let lasts = self.lasts();
         self.fault_told(0, &format!("{roles:?} split into {groups:?}"));
         for role in roles {
@@ -150,13 +148,13 @@ impl World {
         // In three pieces members meet and their controllers do not.
         let (internal, external) = (self.some_groups(2), self.some_groups(3));
         self.fault_told(0, &format!("both split into {internal:?}"));
-        for role in BOTH {
+        for role in LinkRole::ALL {
             self.network.split(role, &internal);
         }
         let met = self.random.between(1_000, 3_000) * MILLI;
         let whole = met + self.random.between(4_000, 7_000) * MILLI;
         self.schedule(met, Event::Mend(Mend::Apart(LinkRole::External, external.into())));
-        for role in BOTH {
+        for role in LinkRole::ALL {
             self.schedule(whole, Event::Mend(Mend::Whole(role)));
         }
         self.judge_all();
@@ -198,7 +196,7 @@ impl World {
 
     fn port_cut(&mut self) {
         let node = self.some_node();
-        let role = self.random.pick(&BOTH);
+        let role = self.random.pick(&LinkRole::ALL);
         let (out, inward) = self.random.pick(&[(false, false), (false, false), (true, false), (false, true)]);
         let carrier = out || inward || self.random.chance(500);
         self.fault_told(node, &format!("{role} port: out {out}, in {inward}, carrier {carrier}"));
@@ -214,7 +212,7 @@ impl World {
         let lasts = self.lasts();
         let carrier = self.random.chance(500);
         self.fault_told(node, &format!("both ports cut, carrier {carrier}"));
-        for role in BOTH {
+        for role in LinkRole::ALL {
             self.network.plug(role, node, false, false);
             self.carrier(node, role, carrier);
             self.schedule(lasts, Event::Mend(Mend::Port(role, node)));
@@ -237,7 +235,7 @@ impl World {
             &format!("{role} to n{} cut, both ways {both}, both LANs {both_lans}", other + 1),
         );
         let lasts = self.lasts();
-        let roles = if both_lans { BOTH.to_vec() } else { vec![role] };
+        let roles = if both_lans { LinkRole::ALL.to_vec() } else { vec![role] };
         for role in roles {
             self.network.cut_pair(role, one, other, true);
             if both {
@@ -254,7 +252,7 @@ impl World {
         let side = |world: &mut Self, node| if alone { node == lone } else { world.random.chance(500) };
         let groups: Rc<[u8]> = (0..self.hosts.len()).map(|node| u8::from(side(self, node))).collect();
         let (there, back) = self.random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
-        let roles = if self.random.chance(700) { &BOTH[..] } else { &BOTH[..1] };
+        let roles = if self.random.chance(700) { &LinkRole::ALL[..] } else { &LinkRole::ALL[..1] };
         let lasts = self.lasts();
         self.fault_told(lone, &format!("{roles:?}: isolated {groups:?}, there {there}, back {back}"));
         for &role in roles {
@@ -270,7 +268,7 @@ impl World {
         // Long enough for the others to elect one of them, mostly too short to find the lone one dead.
         let back = self.random.below(300 * MILLI);
         let lasts = back + self.random.between(200, 700) * MILLI;
-        for role in BOTH {
+        for role in LinkRole::ALL {
             self.cut_groups(role, &groups, |_, _| true);
             self.schedule(lasts, Event::Mend(Mend::Isolation(role, groups.clone())));
         }
@@ -429,7 +427,7 @@ impl World {
             self.all_reload(changed);
         }
         for node in 0..self.hosts.len() {
-            for role in BOTH {
+            for role in LinkRole::ALL {
                 self.carrier(node, role, true);
             }
             if self.hosts[node].paused.is_some() {

@@ -7,7 +7,7 @@ use crate::simulator::network::lan;
 use crate::simulator::plan::{node_id, place};
 use crate::simulator::trace::{Happening, is_story};
 use crate::vocabulary::{LinkRole, ServiceId};
-use crate::wire::{Datagram, Header, Packet, encode};
+use crate::wire::{Datagram, Packet, encode};
 use std::rc::Rc;
 
 impl World {
@@ -49,25 +49,8 @@ impl World {
         }
         let Some(process) = self.hosts[node].process.as_ref() else { return };
         let stamp = process.controller.stamp();
-        let header = Header {
-            from: node_id(node),
-            to: match to {
-                Destination::Node(addressee) => Some(addressee),
-                Destination::All => None,
-            },
-            incarnation: stamp.incarnation,
-            sequence: 0,
-            link: LinkRole::Internal,
-            epoch: stamp.epoch,
-            lineage: stamp.lineage,
-        };
-        let mut datagram = Datagram { header, packet };
-        let roles: &[LinkRole] = match links {
-            Links::Internal => &[LinkRole::Internal],
-            Links::External => &[LinkRole::External],
-            Links::All => &[LinkRole::Internal, LinkRole::External],
-        };
-        for &role in roles {
+        let mut datagram = Datagram { header: stamp.header(node_id(node), to), packet };
+        for &role in links.roles() {
             self.send_over(node, to, role, &mut datagram);
         }
     }

@@ -73,7 +73,7 @@ impl World {
         }
         let Some(mut dead) = dead else { return };
         for _ in 0..COPIES {
-            for link in [LinkRole::Internal, LinkRole::External] {
+            for link in LinkRole::ALL {
                 self.goodbye(node, &dead, link);
                 dead.sequence += 1;
             }

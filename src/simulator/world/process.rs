@@ -160,7 +160,7 @@ impl World {
         self.hosts[node].process = Some(Process::new(controller));
         let renewal = self.valid_lft() / 8;
         self.schedule(renewal, Event::FakerRenews { node, life });
-        for (role, up) in [LinkRole::Internal, LinkRole::External].into_iter().zip(self.hosts[node].carrier) {
+        for (role, up) in LinkRole::ALL.into_iter().zip(self.hosts[node].carrier) {
             if !up {
                 self.schedule(MICRO, Event::Carrier { node, life, role, up });
             }

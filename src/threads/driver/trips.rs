@@ -8,8 +8,6 @@ use std::time::Duration;
 
 /// HELLOs that are remembered: at the usual ten a second nearly half a minute.
 const REMEMBERED: usize = 256;
-/// Of one link.
-const ROLES: [LinkRole; 2] = [LinkRole::Internal, LinkRole::External];
 
 /// One HELLO, over each link on which it went.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +64,7 @@ impl Trips {
 
     /// Both links; what was sent within `patience` may still be answered.
     pub fn summaries(&self, now: Instant, patience: Duration) -> [Summary; 2] {
-        ROLES.map(|role| {
+        LinkRole::ALL.map(|role| {
             let index = usize::from(role == LinkRole::External);
             let ripe = |hello: &&Hello| {
                 hello.sent[index] && (hello.took[index].is_some() || now.since(hello.at) > patience)

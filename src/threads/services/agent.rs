@@ -141,7 +141,7 @@ pub fn judge(agent: &Agent, deed: Deed, code: i32) -> Result<(), String> {
         Agent::Command(_) => ("", code == 0, None),
         Agent::Lsb(_) if looks => ("LSB status", code == 0, lsb_status(code)),
         Agent::Lsb(_) => ("LSB exit code", done, lsb_error(code)),
-        // Degraded ones serve; they should be looked at.
+        // Degraded ones serve, 190 and 191 as Pacemaker has them; they should be looked at.
         Agent::Ocf { .. } if looks => ("OCF exit code", matches!(code, 0 | 8 | 190 | 191), ocf_error(code)),
         Agent::Ocf { .. } => ("OCF exit code", done, ocf_error(code)),
         Agent::Systemd(_) if looks => ("exit code", code == 0, None),
@@ -227,19 +227,12 @@ fn lsb_status(code: i32) -> Option<&'static str> {
     })
 }
 
-/// OCF Resource Agent API 1.1, return codes; 190 and 191 as Pacemaker has them.
+/// OCF Resource Agent API 1.1, return codes: the same, and one more.
 fn ocf_error(code: i32) -> Option<&'static str> {
-    Some(match code {
-        1 => "it failed",
-        2 => "wrong arguments",
-        3 => "it does not know how",
-        4 => "no permission",
-        5 => "not installed",
-        6 => "not configured",
-        7 => "not running",
-        9 => "it failed as promoted",
-        _ => return None,
-    })
+    match code {
+        9 => Some("it failed as promoted"),
+        _ => lsb_error(code),
+    }
 }
 
 #[cfg(test)]

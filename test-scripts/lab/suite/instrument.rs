@@ -2,17 +2,20 @@
 
 use super::edges::announced;
 use crate::address_watch::AddressWatch;
+use crate::busy::Busy;
 use crate::figures::Chance;
 use crate::foreign;
-use crate::interrupt::pause;
+use crate::interrupt::{pause, wait_until};
 use crate::namespace::{Outcome, run, within};
 use crate::packet_socket::{ARP, PacketSocket};
+use crate::realtime;
 use crate::stage::Stage;
+use crate::standstill::Meter;
 use crate::systems::milliseconds;
 use crate::world::{Plan, Scripts, System, World};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A test that builds its own lab.
 type Named = (&'static str, fn() -> Outcome<()>);
@@ -24,6 +27,8 @@ pub const TESTS: &[Named] = &[
     ("lab-cuts-power-silently", cuts_power_silently),
     ("lab-sees-address-and-announcement", sees_address_and_announcement),
     ("lab-forges-packets", forges_packets),
+    ("lab-notes-standstills", notes_standstills),
+    ("lab-ends-its-busy-processes", ends_busy_processes),
 ];
 
 /// A power cut, and the address on another server a known time later: that is what the client sees.
@@ -73,6 +78,52 @@ fn cuts_power_silently() -> Outcome<()> {
     let listed = run("ip", &["-n", &stage.world.nodes[0].namespace, "-o", "link", "show"])?;
     let carriers = listed.lines().filter(|line| line.contains("eth") && line.contains("LOWER_UP")).count();
     if carriers == 2 { Ok(()) } else { Err(format!("the host sees that its links went down: {listed}")) }
+}
+
+/// A core that somebody keeps to himself stands still for all others; processes that only want it do not.
+fn notes_standstills() -> Outcome<()> {
+    let meter = Meter::start()?;
+    let length = Duration::from_millis(60);
+    let noted = |since| meter.since(since, length / 2).len();
+    let mut rounds = Vec::new();
+    // The machine may stand still by itself just then.
+    for _ in 0..5 {
+        let start = Instant::now();
+        let busy = Busy::start(2, Duration::from_secs(60))?;
+        pause(Duration::from_millis(500))?;
+        drop(busy);
+        let (shared, start) = (noted(start), Instant::now());
+        let selfish = std::thread::spawn(move || {
+            let allowed = realtime::ask(99);
+            while start.elapsed() < length {}
+            allowed
+        });
+        if !selfish.join().map_err(|_| "the selfish thread panicked")? {
+            return Err("SCHED_FIFO is refused: nothing can be measured here".to_owned());
+        }
+        pause(Duration::from_millis(20))?;
+        rounds.push((shared, noted(start)));
+        if let Some((0, 1..)) = rounds.last() {
+            return Ok(());
+        }
+    }
+    Err(format!("noted (while cores were shared, while one was not): {rounds:?}"))
+}
+
+/// However early they are ended.
+fn ends_busy_processes() -> Outcome<()> {
+    let mut groups = Vec::new();
+    for round in 0..40 {
+        let busy = Busy::start(2, Duration::from_secs(60))?;
+        groups.extend(busy.groups());
+        pause(Duration::from_micros(100 * round))?;
+    }
+    let group_of = |stat: &str| stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok();
+    wait_until("none of them is left", Duration::from_secs(20), || {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let stats = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        Ok(!stats.filter_map(|stat| group_of(&stat)).any(|group| groups.contains(&group)))
+    })
 }
 
 /// An address that goes, and one that is announced, are noticed; one that only comes is not.
