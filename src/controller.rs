@@ -292,7 +292,7 @@ impl Controller {
         self.stirred |= !matches!(input, Input::Packet { .. });
         match input {
             Input::Packet { header, packet } => self.on_packet(now, &header, packet),
-            Input::Present { wanted, up, announced } => self.on_present(now, wanted, &up, &announced),
+            Input::Present { answers, up, announced } => self.on_present(now, answers, &up, &announced),
             Input::Claimed { service, mac } => self.on_claimed(now, service, mac),
             Input::ArbiterAnswered { arbiter } => self.on_arbiter_answered(now, arbiter),
             Input::Ran { service, action, token, ok } => self.on_ran(now, service, action, token, ok),

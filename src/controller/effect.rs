@@ -5,6 +5,32 @@ use crate::vocabulary::{Epoch, Incarnation, Instant, LinkRole, NodeId, ServiceId
 use crate::wire::Packet;
 use std::time::Duration;
 
+/// The wanted set of addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Another one whenever `services` changes: `Input::Present` says which one it answers. Equal sets are not
+    /// enough to tell, because what came up between two of them may not be reported yet.
+    pub number: u64,
+    /// In the order of `ServiceId`.
+    pub services: Vec<ServiceId>,
+    /// End of the lease less its margin.
+    pub until: Instant,
+    /// Those of them that are being handed over, with the instant at which they go by themselves,
+    /// even if this thread is late (H2).
+    pub ending: Vec<(ServiceId, Instant)>,
+    /// Those of them whose server runs already: announced the moment their addresses are up, before
+    /// that is reported. TAKE_OVER must never overtake the announcement: the old holder goes on it.
+    pub at_once: Vec<ServiceId>,
+}
+
+impl Wanted {
+    /// What of it should be up at this moment.
+    pub fn at(&self, now: Instant) -> impl Iterator<Item = ServiceId> + Clone + '_ {
+        let ended = move |service: &ServiceId| self.ending.iter().any(|(id, at)| id == service && *at <= now);
+        self.services.iter().copied().filter(move |service| now < self.until && !ended(service))
+    }
+}
+
 /// Something that the world shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -19,18 +45,7 @@ pub enum Effect {
     },
     /// The wanted set of addresses: these services' aliases are up until then, all others of ours are
     /// not. The newest replaces all before. The faker drops them at `until` by itself (L6).
-    Serve {
-        /// In the order of `ServiceId`.
-        services: Vec<ServiceId>,
-        /// End of the lease less its margin.
-        until: Instant,
-        /// Those of them that are being handed over, with the instant at which they go by themselves,
-        /// even if this thread is late (H2).
-        ending: Vec<(ServiceId, Instant)>,
-        /// Those of them whose server runs already: announced the moment their addresses are up, before
-        /// that is reported. TAKE_OVER must never overtake the announcement: the old holder goes on it.
-        at_once: Vec<ServiceId>,
-    },
+    Serve(Wanted),
     /// Gratuitous ARP, request and reply, once, for every address of this service, if it is still up.
     Announce {
         /// Which.

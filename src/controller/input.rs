@@ -9,6 +9,10 @@ use std::time::Duration;
 
 /// Something that happened in the world.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are packets: a box would cost each an allocation"
+)]
 pub enum Input {
     /// An authentic packet of this cluster, past the replay window, not from this node.
     Packet {
@@ -20,8 +24,8 @@ pub enum Input {
     /// The aliases that are up after the faker compared the wanted set with the kernel. Sent after every
     /// change, whoever made it, and after every new wanted set, even if nothing had to be done.
     Present {
-        /// The wanted set that was compared: the answer to that `Effect::Serve`.
-        wanted: Vec<ServiceId>,
+        /// `Wanted::number` of the set that was compared: the answer to that `Effect::Serve`.
+        answers: u64,
         /// What is up.
         up: Vec<ServiceId>,
         /// What has come up and was announced since the last report (`at_once` of that effect).

@@ -432,9 +432,9 @@ impl Controller {
     /// L8 takes time off both ends of a lease. Where it takes much, the next beat comes sooner: else a second
     /// delay, shorter than the first, ends every lease just before it is renewed.
     fn beat_interval(&self) -> Duration {
-        let office = self.office.as_ref();
-        let reports =
-            office.into_iter().flat_map(|office| office.followers.values()).filter_map(|f| f.report.as_ref());
+        let Some(office) = &self.office else { return self.timing.t };
+        // Who has left is remembered, and late for ever.
+        let reports = self.members().filter_map(|node| office.followers.get(&node)?.report.as_ref());
         let worst = reports.map(|(_, report)| report.lateness_us).max().unwrap_or(0);
         let members_margin = self.timing.margin(Duration::from_micros(u64::from(worst)));
         let t = self.timing.t;

@@ -26,6 +26,8 @@ pub(super) struct Local {
     pub wanted: bool,
     /// Its aliases are up, says the faker.
     pub present: bool,
+    /// `Wanted::number` that took it off the wanted set: before that is answered nobody knows that it is not up.
+    dropped: u64,
     /// Half or fewer took it from who may not know that: looked at until then (Q2).
     careful_until: Option<Instant>,
     /// Not before a newer version: the start failed at that epoch.
@@ -80,9 +82,10 @@ struct Handover {
 /// What all services share.
 #[derive(Debug, Clone)]
 pub(super) struct Serving {
-    sent: Order,
-    /// The wanted set that the faker answered last.
-    answered: Vec<ServiceId>,
+    /// The wanted set that the faker was told last.
+    sent: Wanted,
+    /// `Wanted::number` that the faker answered last.
+    pub answered: u64,
     /// When half or fewer began the lineage of which this node is a member (Q2).
     pub alone_since: Instant,
     /// When the lease was lost last, and when it came back.
@@ -94,15 +97,6 @@ pub(super) struct Serving {
     given_up: Option<Epoch>,
     /// When this node asks who else has what it serves.
     next_question: Instant,
-}
-
-/// The wanted set that the faker was told last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Order {
-    services: Vec<ServiceId>,
-    until: Instant,
-    ending: Vec<(ServiceId, Instant)>,
-    at_once: Vec<ServiceId>,
 }
 
 /// What the committed state asks of this node for one service.
@@ -131,17 +125,22 @@ impl Local {
         !self.wanted && self.look.is_some_and(|look| look.blocked_until.is_some())
     }
 
+    /// Its aliases are up, or shall be, or nobody knows yet that they are not; `answered`: of `Serving`.
+    pub fn may_be_up(&self, answered: u64) -> bool {
+        self.wanted || self.present || self.dropped > answered
+    }
+
     /// It does not serve it and will not at this epoch.
-    pub fn has_declined(&self, epoch: Epoch) -> bool {
-        self.declined == Some(epoch) && !self.wanted && !self.present
+    pub fn has_declined(&self, epoch: Epoch, answered: u64) -> bool {
+        self.declined == Some(epoch) && !self.may_be_up(answered)
     }
 }
 
 impl Serving {
     pub fn new() -> Self {
         Serving {
-            sent: Order::default(),
-            answered: Vec::new(),
+            sent: Wanted::default(),
+            answered: 0,
             alone_since: Instant::ZERO,
             lost_at: Instant::ZERO,
             regained_at: Instant::ZERO,
@@ -390,7 +389,8 @@ impl Controller {
     fn serve(&mut self, _now: Instant) {
         let endless = self.planted(Planted::HandoverWithoutUntil);
         let wanted = self.services.iter().filter(|(_, local)| local.wanted);
-        let mut order = Order { until: self.serving_until(), ..Order::default() };
+        let mut order =
+            Wanted { number: self.serving.sent.number, until: self.serving_until(), ..Wanted::default() };
         for (&id, local) in wanted {
             order.services.push(id);
             if self.server_runs(id) {
@@ -405,10 +405,17 @@ impl Controller {
         if order.services.is_empty() {
             order.until = Instant::ZERO;
         }
+        if self.serving.sent.services != order.services {
+            order.number += 1;
+            for id in self.serving.sent.services.iter().filter(|id| !order.services.contains(id)) {
+                if let Some(local) = self.services.get_mut(id) {
+                    local.dropped = order.number;
+                }
+            }
+        }
         if self.serving.sent != order {
             self.serving.sent = order.clone();
-            let Order { services, until, ending, at_once } = order;
-            self.effects.push_back(Effect::Serve { services, until, ending, at_once });
+            self.effects.push_back(Effect::Serve(order));
         }
     }
 
@@ -416,13 +423,14 @@ impl Controller {
     pub(super) fn on_present(
         &mut self,
         now: Instant,
-        wanted: Vec<ServiceId>,
+        answers: u64,
         present: &[ServiceId],
         announced: &[ServiceId],
     ) {
         // L6: what the lease took away is not taken any more, however late this report comes.
         self.check_lease(now);
-        self.serving.answered = wanted;
+        // What this node says of itself may have changed.
+        self.dirty |= std::mem::replace(&mut self.serving.answered, answers) != answers;
         for &id in present {
             self.services.entry(id).or_default();
         }
@@ -457,8 +465,8 @@ impl Controller {
 
     /// Nothing of ours is up any more.
     pub(super) fn holds_nothing(&self) -> bool {
-        let settled = self.serving.answered == self.serving.sent.services;
-        settled && self.services.values().all(|local| !local.wanted && !local.present)
+        let answered = self.serving.answered;
+        answered == self.serving.sent.number && self.services.values().all(|local| !local.may_be_up(answered))
     }
 
     /// This node hears nothing and serves nothing: whatever is its to hold it declines, until a newer version.
@@ -502,7 +510,12 @@ impl Controller {
     /// Services that this node declined at the committed epoch.
     pub(super) fn own_failures(&self) -> Vec<ServiceId> {
         let epoch = self.epoch();
-        self.services.iter().filter(|(_, local)| local.has_declined(epoch)).map(|(&id, _)| id).collect()
+        let answered = self.serving.answered;
+        self.services
+            .iter()
+            .filter(|(_, local)| local.has_declined(epoch, answered))
+            .map(|(&id, _)| id)
+            .collect()
     }
 
     /// The committed state changed.

@@ -3,8 +3,8 @@
 
 use super::clock::{Clock, Nanos};
 use super::world::Event;
-use crate::controller::{Controller, Record};
-use crate::vocabulary::{Epoch, Incarnation, Instant, ServiceId};
+use crate::controller::{Controller, Record, Wanted};
+use crate::vocabulary::{Epoch, Incarnation, ServiceId};
 use crate::wire::ReplayWindows;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -87,14 +87,9 @@ pub struct Process {
 /// The wanted set of addresses and the kernel's: the faker makes one the other.
 #[derive(Debug, Default)]
 pub struct Faker {
-    /// What should be up until `until`.
-    pub wanted: Vec<ServiceId>,
-    /// The faker drops everything then by itself (L6).
-    pub until: Instant,
-    /// Those that go sooner.
-    pub ending: Vec<(ServiceId, Instant)>,
-    /// Those that are announced when they come up, and those that were since the last report.
-    pub at_once: Vec<ServiceId>,
+    /// What should be up.
+    pub wanted: Wanted,
+    /// What was announced as it came up, since the last report.
     pub announced: Vec<ServiceId>,
     /// A system call is under way.
     pub busy: bool,
@@ -162,14 +157,5 @@ impl Process {
             lateness: (Duration::ZERO, 0),
             looked: Vec::new(),
         }
-    }
-}
-
-impl Faker {
-    /// What should be in the kernel at this local time.
-    pub fn desired(&self, now: Instant) -> impl Iterator<Item = ServiceId> + Clone + '_ {
-        let ended = move |service: &ServiceId| self.ending.iter().any(|(id, at)| id == service && *at <= now);
-        let valid = now < self.until;
-        self.wanted.iter().copied().filter(move |service| valid && !ended(service))
     }
 }

@@ -175,8 +175,8 @@ impl World {
             Event::FakerWakes { node, life } => self.alive(node, life, Self::faker_wakes),
             Event::FakerRenews { node, life } => self.alive(node, life, Self::faker_renews),
             Event::Written { node, life } => self.alive(node, life, Self::written),
-            Event::Present { node, life, wanted, services, announced } => {
-                self.input(node, life, Input::Present { wanted, up: services, announced });
+            Event::Present { node, life, answers, services, announced } => {
+                self.input(node, life, Input::Present { answers, up: services, announced });
             }
             Event::KernelDrops { node } => self.kernel_drops(node),
             Event::Ran { node, life, service, action, token, ok } => {

@@ -296,8 +296,8 @@ impl Work {
                 let stamp = driver.controller.stamp();
                 self.outgoing.push(Outgoing { to, links, packet, stamp, taken: now });
             }
-            Effect::Serve { services, until, ending, at_once } => {
-                if driver.published.lease.replace(&services, until, &ending, &at_once) {
+            Effect::Serve(wanted) => {
+                if driver.published.lease.replace(&wanted) {
                     // Full: the faker has enough to do, and compares at its next tick.
                     let _ = driver.faker.offer(faker::Order::Compare);
                 }

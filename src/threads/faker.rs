@@ -66,7 +66,7 @@ struct Work {
     /// Came up and was announced; not reported yet.
     announced: Vec<ServiceId>,
     /// The wanted set that was answered last.
-    answered: Arc<[ServiceId]>,
+    answered: u64,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
     /// The next service that goes before the lease does.
@@ -84,7 +84,7 @@ impl Faker {
             up: Vec::new(),
             present: Vec::new(),
             announced: Vec::new(),
-            answered: Arc::default(),
+            answered: 0,
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
             next_ending: Instant::MAX,
@@ -176,7 +176,7 @@ impl Work {
     /// Wanted against present: what is too much goes first, then what is missing comes, in one batch.
     fn compare(&mut self) {
         let config = self.faker.published.config();
-        let ordered = self.faker.published.lease.services();
+        let (number, ordered) = self.faker.published.lease.wanted();
         let wanted = self.wanted(&config, &ordered);
         let before = std::mem::take(&mut self.up);
         self.refresh();
@@ -218,8 +218,7 @@ impl Work {
         self.next_ending =
             ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);
         // Every new wanted set is answered, even if the kernel has it already.
-        changed |= ordered != self.answered;
-        self.answered = ordered;
+        changed |= std::mem::replace(&mut self.answered, number) != number;
         self.report(&config, changed);
         self.tell_troubles(&config, &troubles);
     }
@@ -371,7 +370,7 @@ impl Work {
         if changed || present != self.present {
             self.present.clone_from(&present);
             self.faker.driver.send(Told::Happened(Box::new(Input::Present {
-                wanted: self.answered.to_vec(),
+                answers: self.answered,
                 up: present,
                 announced: std::mem::take(&mut self.announced),
             })));

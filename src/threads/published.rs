@@ -9,7 +9,7 @@ use crate::control::checks::Board;
 use crate::control::events::EventLog;
 use crate::control::status::Traffic;
 use crate::control::vitals::{Trip, Vitals};
-use crate::controller::View;
+use crate::controller::{View, Wanted};
 use crate::os::clock;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
@@ -145,7 +145,8 @@ impl Published {
 #[derive(Debug, Default)]
 pub struct Lease {
     until_nanos: AtomicU64,
-    services: Mutex<Arc<[ServiceId]>>,
+    /// With `Wanted::number`.
+    services: Mutex<(u64, Arc<[ServiceId]>)>,
     /// Those that go sooner, each at its own instant (H2).
     ending: Mutex<Arc<[(ServiceId, Instant)]>>,
     /// Those that are announced as soon as they are up.
@@ -167,6 +168,11 @@ impl Lease {
 
     /// Which services' addresses shall be up, as far as the lease goes.
     pub fn services(&self) -> Arc<[ServiceId]> {
+        self.wanted().1
+    }
+
+    /// The same with the number of this set.
+    pub fn wanted(&self) -> (u64, Arc<[ServiceId]>) {
         self.services.lock().clone()
     }
 
@@ -186,25 +192,20 @@ impl Lease {
     }
 
     /// The driver's new order; true if the faker has to be woken for it.
-    pub fn replace(
-        &self,
-        services: &[ServiceId],
-        until: Instant,
-        ending: &[(ServiceId, Instant)],
-        at_once: &[ServiceId],
-    ) -> bool {
+    pub fn replace(&self, wanted: &Wanted) -> bool {
+        let Wanted { number, services, until, ending, at_once } = wanted;
         // Before the set: who finds a service there finds this as well. It is no reason to wake.
-        *self.at_once.lock() = at_once.into();
+        *self.at_once.lock() = at_once.as_slice().into();
         // That nothing is to be served does not end the lease: what goes may be taken leave of (H3).
-        let until = if services.is_empty() { self.until() } else { until };
+        let until = if services.is_empty() { self.until() } else { *until };
         let shorter = until < self.until();
         if shorter {
             self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
         }
-        let mut wanted = self.services.lock();
-        let changed = **wanted != *services;
+        let mut known = self.services.lock();
+        let changed = known.0 != *number;
         if changed {
-            *wanted = services.into();
+            *known = (*number, services.as_slice().into());
             let mut stays = self.stays.lock();
             let number = |&id: &ServiceId| {
                 let known = stays.iter().find(|(service, _)| *service == id).map(|(_, number)| *number);
@@ -213,16 +214,24 @@ impl Lease {
             let next: Arc<[(ServiceId, u64)]> = services.iter().map(number).collect();
             *stays = next;
         }
-        drop(wanted);
+        drop(known);
         let mut known = self.ending.lock();
-        let changed = changed || **known != *ending;
+        let changed = changed || **known != **ending;
         if changed {
-            *known = ending.into();
+            *known = ending.as_slice().into();
         }
         drop(known);
         self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
         let lapsed = self.lapsed.swap(false, Ordering::SeqCst);
         shorter || changed || lapsed
+    }
+
+    /// The same, numbered by what differs.
+    #[cfg(test)]
+    pub fn want(&self, services: &[ServiceId], until: Instant) -> bool {
+        let (number, known) = self.wanted();
+        let number = number + u64::from(*known != *services);
+        self.replace(&Wanted { number, services: services.to_vec(), until, ..Wanted::default() })
     }
 
     /// The faker's word: are aliases of ours up, or about to be?
@@ -320,7 +329,7 @@ mod tests {
         let at = Instant::from_nanos;
         let lease = Lease::default();
         assert!(lease.may_speak(at(5)), "no lease, no address");
-        lease.replace(&[ServiceId::of("one")], at(100), &[], &[]);
+        lease.want(&[ServiceId::of("one")], at(100));
         lease.note_holding(true);
         assert!(lease.may_speak(at(99)));
         assert!(!lease.may_speak(at(100)), "it has to let go first");
@@ -333,13 +342,13 @@ mod tests {
         let lease = Lease::default();
         let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
         let stay = |id| lease.stays().iter().find(|(service, _)| *service == id).map(|(_, number)| *number);
-        lease.replace(&[one], Instant::MAX, &[], &[]);
+        lease.want(&[one], Instant::MAX);
         let first = stay(one);
-        lease.replace(&[one, two], Instant::MAX, &[], &[]);
+        lease.want(&[one, two], Instant::MAX);
         assert!(first.is_some() && stay(one) == first && stay(two) != first);
-        lease.replace(&[two], Instant::MAX, &[], &[]);
+        lease.want(&[two], Instant::MAX);
         assert_eq!(stay(one), None);
-        lease.replace(&[one, two], Instant::MAX, &[], &[]);
+        lease.want(&[one, two], Instant::MAX);
         assert!(stay(one).is_some() && stay(one) != first && stay(one) != stay(two));
     }
 
@@ -349,18 +358,30 @@ mod tests {
         let lease = Lease::default();
         let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
         assert!(lease.is_over(at(1)));
-        assert!(lease.replace(&[one], at(100), &[], &[]), "the first");
-        assert!(!lease.replace(&[one], at(200), &[], &[]), "an extension");
-        assert!(lease.replace(&[one, two], at(200), &[], &[]), "another set");
-        assert!(lease.replace(&[one, two], at(150), &[], &[]), "shorter");
+        assert!(lease.want(&[one], at(100)), "the first");
+        assert!(!lease.want(&[one], at(200)), "an extension");
+        assert!(lease.want(&[one, two], at(200)), "another set");
+        assert!(lease.want(&[one, two], at(150)), "shorter");
         assert!(!lease.is_over(at(149)));
-        assert!(!lease.replace(&[one, two], at(300), &[], &[]));
+        assert!(!lease.want(&[one, two], at(300)));
         assert!(lease.is_over(at(300)));
-        assert!(lease.replace(&[one, two], at(400), &[], &[]), "lapsed");
-        assert!(lease.replace(&[one, two], at(400), &[(two, at(350))], &[]), "one of them sooner");
+        assert!(lease.want(&[one, two], at(400)), "lapsed");
+        let (number, services) = lease.wanted();
+        let sooner = Wanted {
+            number,
+            services: services.to_vec(),
+            until: at(400),
+            ending: vec![(two, at(350))],
+            ..Wanted::default()
+        };
+        assert!(lease.replace(&sooner), "one of them sooner");
         assert_eq!(&*lease.services(), [one, two]);
         assert_eq!(&*lease.ending(), [(two, at(350))]);
-        assert!(lease.replace(&[], Instant::ZERO, &[], &[]), "another set");
+        assert!(lease.want(&[], Instant::ZERO), "another set");
+        assert!(
+            lease.replace(&Wanted { number: number + 2, ..Wanted::default() }),
+            "there was one between them"
+        );
         assert!(!lease.is_over(at(399)), "and the lease goes on");
     }
 }

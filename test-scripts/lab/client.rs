@@ -55,6 +55,7 @@ struct Track {
     watched: bool,
     last: Option<(Instant, usize)>,
     sequence: u64,
+    /// Every silence to speak of, and every change of who answers, however short.
     gaps: Vec<Gap>,
     changes: Vec<(Instant, usize)>,
 }
@@ -103,6 +104,13 @@ impl Prober {
     pub fn longest_gap(&self, address: usize, since: Instant) -> Option<Gap> {
         let tracks = self.shared.tracks.lock();
         tracks[address].gaps.iter().filter(|gap| gap.to > since).max_by_key(|gap| gap.length()).copied()
+    }
+
+    /// The longest silence of the address since then after which another than `victim` answered.
+    pub fn takeover(&self, address: usize, victim: usize, since: Instant) -> Option<Gap> {
+        let tracks = self.shared.tracks.lock();
+        let gaps = tracks[address].gaps.iter().filter(|gap| gap.to > since && gap.then != victim);
+        gaps.max_by_key(|gap| gap.length()).copied()
     }
 
     /// Every change of who answered since then: when, and who.
@@ -222,7 +230,7 @@ fn note(track: &mut Track, now: Instant, sequence: u64, who: usize) {
     }
     track.sequence = sequence;
     if let Some((last, before)) = track.last {
-        if now - last > NOISE {
+        if now - last > NOISE || before != who {
             track.gaps.push(Gap { from: last, to: now, then: who });
         }
         if before != who {

@@ -89,7 +89,7 @@ impl Stage {
         let (prober, name) = (self.prober()?, &self.world.nodes[victim].name);
         let mut found = None;
         wait_until(&format!("somebody takes over from {name}"), PATIENCE, || {
-            found = prober.longest_gap(victim, since).filter(|gap| gap.then != victim);
+            found = prober.takeover(victim, victim, since);
             Ok(found.is_some())
         })?;
         found.ok_or_else(|| format!("nobody took over from {name}"))

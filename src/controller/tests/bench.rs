@@ -6,7 +6,7 @@
 use super::settings::{mac, node, service, settings};
 use crate::config::Config;
 use crate::controller::{
-    Action, Controller, Destination, Effect, Event, Identity, Input, Links, Planted, Record, Stamp,
+    Action, Controller, Destination, Effect, Event, Identity, Input, Links, Planted, Record, Stamp, Wanted,
 };
 use crate::vocabulary::{Incarnation, Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{Command, Header, Packet, Phase, State};
@@ -39,15 +39,6 @@ pub struct Sent {
     pub packet: Packet,
 }
 
-/// The wanted set of addresses.
-#[derive(Debug, Clone, Default)]
-pub struct Order {
-    pub services: Vec<ServiceId>,
-    pub until: Instant,
-    pub ending: Vec<(ServiceId, Instant)>,
-    pub at_once: Vec<ServiceId>,
-}
-
 /// One machine.
 #[derive(Default)]
 pub struct Machine {
@@ -59,9 +50,11 @@ pub struct Machine {
     pub record: Option<Record>,
     /// In the kernel.
     pub aliases: Vec<ServiceId>,
-    pub order: Order,
+    pub order: Wanted,
     pub scripts: Worker,
     pub disk: Worker,
+    /// Obeys and tells, or hangs.
+    pub faker: Worker,
     /// The command that hangs.
     running: Option<(ServiceId, Action, u64)>,
     /// The write that hangs.
@@ -220,7 +213,7 @@ impl Bench {
         let machine = &mut self.machines[at];
         machine.life += 1;
         machine.incarnation += 1;
-        machine.order = Order::default();
+        machine.order = Wanted::default();
         machine.left = None;
         let identity = Identity {
             id: node(at),
@@ -237,7 +230,7 @@ impl Bench {
         let machine = &mut self.machines[at];
         machine.controller = None;
         machine.aliases.clear();
-        machine.order = Order::default();
+        machine.order = Wanted::default();
     }
 
     pub fn cut(&mut self, from: usize, to: usize) {
@@ -288,6 +281,13 @@ impl Bench {
             self.write(at, record, token);
             self.run(0);
         }
+    }
+
+    /// What it was told meanwhile it does now.
+    pub fn set_faker(&mut self, at: usize, faker: Worker) {
+        self.machines[at].faker = faker;
+        self.obey(at);
+        self.run(0);
     }
 
     /// The command that hung ends now, as all from now on.
@@ -455,8 +455,8 @@ impl Bench {
         let machine = &mut self.machines[at];
         match effect {
             Effect::Send { to, links, packet } => self.send(at, to, links, packet),
-            Effect::Serve { services, until, ending, at_once } => {
-                machine.order = Order { services, until, ending, at_once };
+            Effect::Serve(wanted) => {
+                machine.order = wanted;
                 self.obey(at);
             }
             Effect::Announce { service } => machine.announced.push((now, service)),
@@ -520,13 +520,16 @@ impl Bench {
     /// The kernel's addresses become what is wanted at this moment.
     fn obey(&mut self, at: usize) {
         let machine = &mut self.machines[at];
-        let before = std::mem::replace(&mut machine.aliases, machine.order.wanted(self.now));
-        let (wanted, up) = (machine.order.services.clone(), machine.aliases.clone());
+        if machine.faker == Worker::Hangs {
+            return;
+        }
+        let before = std::mem::replace(&mut machine.aliases, machine.order.at(self.now).collect());
+        let (answers, up) = (machine.order.number, machine.aliases.clone());
         let at_once = &machine.order.at_once;
         let came_up = up.iter().filter(|service| !before.contains(service) && at_once.contains(service));
         let announced: Vec<ServiceId> = came_up.copied().collect();
         machine.announced.extend(announced.iter().map(|&service| (self.now, service)));
-        self.report(at, Input::Present { wanted, up, announced });
+        self.report(at, Input::Present { answers, up, announced });
     }
 
     fn send(&mut self, from: usize, to: Destination, links: Links, mut packet: Packet) {
@@ -571,14 +574,6 @@ impl Machine {
         let ending = self.order.ending.iter().filter(|(service, _)| up(service)).map(|(_, at)| *at);
         let all = self.order.services.iter().any(up).then_some(self.order.until);
         ending.chain(all).min().map_or(Instant::MAX, |at| at.max(now))
-    }
-}
-
-impl Order {
-    fn wanted(&self, now: Instant) -> Vec<ServiceId> {
-        let ended = |service: &ServiceId| self.ending.iter().any(|(id, at)| id == service && *at <= now);
-        let services = self.services.iter().copied().filter(|service| !ended(service));
-        services.filter(|_| now < self.until).collect()
     }
 }
 

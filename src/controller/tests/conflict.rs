@@ -175,8 +175,9 @@ fn a_report_of_the_faker_s_that_comes_after_the_lease_is_no_taking() {
     bench.run(1);
     bench.forget();
     // The faker's word from before the pause.
-    bench.input(1, Input::Present { wanted: vec![service(1)], up: vec![], announced: vec![] });
-    bench.input(1, Input::Present { wanted: vec![service(1)], up: vec![service(1)], announced: vec![] });
+    let answers = bench.controller(1).serving.answered;
+    bench.input(1, Input::Present { answers, up: vec![], announced: vec![] });
+    bench.input(1, Input::Present { answers, up: vec![service(1)], announced: vec![] });
     let said = |packet: &crate::wire::Packet| {
         use crate::wire::Packet::{FailbackOk, TakeOver};
         matches!(packet, TakeOver { .. } | FailbackOk { .. })

@@ -91,6 +91,15 @@ fn l8_where_margins_take_much_of_a_lease_beats_come_every_half_t() {
         bench.forget();
         bench.run(1000);
         assert_eq!(bench.count(0, is_beat), 10, "it is over");
+        // Who was late and has left slows nobody down.
+        bench.input(2, Input::Lateness(T / 6));
+        bench.run(250);
+        bench.input(2, Input::Stop);
+        bench.wait("it leaves", 5000, |bench| bench.members(0).len() == 2);
+        bench.run(250);
+        bench.forget();
+        bench.run(1000);
+        assert_eq!(bench.count(0, is_beat), 10, "it has left");
         assert!(bench.event(0, |event| matches!(event, Event::Suspected { .. })).is_none());
     }
 }
@@ -263,8 +272,8 @@ fn l6_the_aliases_go_before_anything_else_is_done() {
     controller.handle_timeout(end - MARGIN);
     let effects: Vec<Effect> = std::iter::from_fn(|| controller.next_effect()).collect();
     let first = effects.iter().find(|effect| !matches!(effect, Effect::Event(_)));
-    let Some(Effect::Serve { services, .. }) = first else { panic!("first of all: {first:?}") };
-    assert!(services.is_empty());
+    let Some(Effect::Serve(wanted)) = first else { panic!("first of all: {first:?}") };
+    assert!(wanted.services.is_empty());
     assert!(effects.contains(&Effect::Event(Event::LeaseLost)));
 }
 

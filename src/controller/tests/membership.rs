@@ -1,10 +1,10 @@
 //! J: how a node comes in and goes out.
 
-use super::bench::{Bench, serves};
+use super::bench::{Bench, Worker, serves};
 use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
 use crate::controller::{Event, Input, Why};
 use crate::vocabulary::{Epoch, Incarnation};
-use crate::wire::{Header, Packet};
+use crate::wire::{Command, Header, Packet};
 use std::time::Duration;
 
 fn says_boot(packet: &Packet) -> bool {
@@ -103,6 +103,26 @@ fn j2_the_controller_leaves_in_order() {
     assert!(bench.now.since(left) < PATIENCE, "nobody had to miss it: {:?}", bench.now.since(left));
     bench.always("three services", 2000, |bench| (0..3).all(|at| bench.holders(service(at)).len() == 1));
     assert_eq!(bench.members(1), [node(1), node(2)]);
+}
+
+#[test]
+fn j2_nobody_leaves_before_its_faker_has_answered_the_last_order() {
+    let mut bench = Bench::formed(3);
+    bench.command(0, Command::Move { service: service(2), to: node(0) }).expect("moves");
+    bench.wait("the move", 3000, |bench| serves(bench, 0, &[2]));
+    bench.run(1000);
+    bench.machines[2].faker = Worker::Hangs;
+    bench.command(0, Command::Move { service: service(2), to: node(2) }).expect("moves");
+    bench.wait("an order", 3000, |bench| bench.machines[2].order.services == [service(2)]);
+    bench.input(2, Input::Stop);
+    bench.wait("the last order", 20_000, |bench| bench.machines[2].order.services.is_empty());
+    // Empty as well was the set that it answered last: the address may have come up between the two.
+    let (report, left) = (bench.controller(2).report(bench.now), bench.machines[2].left);
+    assert!(report.holding.contains(&service(2)) && left.is_none(), "{report:?}");
+    bench.always("not gone", 20_000, |bench| bench.machines[2].left.is_none());
+    bench.set_faker(2, Worker::Works);
+    bench.wait("the goodbye", 1000, |bench| bench.machines[2].left.is_some());
+    bench.wait("a holder", 1000, |bench| serves(bench, 0, &[2]));
 }
 
 #[test]

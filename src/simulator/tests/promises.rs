@@ -53,6 +53,14 @@ fn drills_break_no_promise() {
     kept(&Scenario { kind: Kind::Drill(Drill::Isolation), duration: 30 * SECOND, ..storm(770_148, 5) });
 }
 
+/// A service came up on who was leaving, its slow report was under way, and a new controller took it away again: the set
+/// of wanted addresses was empty as before, the last answer was to an empty one too, and it said goodbye with the
+/// address up.
+#[test]
+fn who_leaves_waits_for_the_answer_to_its_last_order() {
+    kept(&storm(931_930, 4));
+}
+
 /// Three and two of seven, and then two of those five on one external LAN: who was given a service by a planned move heard
 /// the others' controller, its own did not, and nobody looked (H3): two holders.
 #[test]

@@ -14,9 +14,7 @@ impl World {
     pub(super) fn perform(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Send { to, links, packet } => self.send(node, to, links, packet),
-            Effect::Serve { services, until, ending, at_once } => {
-                self.serve(node, services, until, ending, at_once);
-            }
+            Effect::Serve(wanted) => self.serve(node, wanted),
             Effect::Announce { service } => self.announce(node, service),
             Effect::Probe { service } => self.probe(node, service),
             Effect::AskArbiter => self.ask_arbiter(node),

@@ -23,13 +23,7 @@ pub enum Event {
     /// The faker renews the lifetimes in the kernel (F1).
     FakerRenews { node: usize, life: u32 },
     /// The faker's report arrives.
-    Present {
-        node: usize,
-        life: u32,
-        wanted: Vec<ServiceId>,
-        services: Vec<ServiceId>,
-        announced: Vec<ServiceId>,
-    },
+    Present { node: usize, life: u32, answers: u64, services: Vec<ServiceId>, announced: Vec<ServiceId> },
     /// A lifetime in the kernel may have ended.
     KernelDrops { node: usize },
     /// The writer is done with what it has in hand.

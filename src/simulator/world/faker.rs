@@ -5,26 +5,17 @@
 //! for, and no protocol can help beyond it.)
 
 use super::{Event, World};
+use crate::controller::Wanted;
 use crate::simulator::clock::{MICRO, MILLI, Nanos};
 use crate::simulator::host::Alias;
 use crate::simulator::trace::Happening;
-use crate::vocabulary::{Instant, ServiceId};
+use crate::vocabulary::ServiceId;
 
 impl World {
-    pub(super) fn serve(
-        &mut self,
-        node: usize,
-        services: Vec<ServiceId>,
-        until: Instant,
-        ending: Vec<(ServiceId, Instant)>,
-        at_once: Vec<ServiceId>,
-    ) {
+    pub(super) fn serve(&mut self, node: usize, wanted: Wanted) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
-        let changed = process.faker.wanted != services;
-        process.faker.wanted = services;
-        process.faker.until = until;
-        process.faker.ending = ending;
-        process.faker.at_once = at_once;
+        let changed = process.faker.wanted.number != wanted.number;
+        process.faker.wanted = wanted;
         self.faker_alarm(node);
         // Every new set is answered, even if the kernel has it already.
         if changed && self.difference(node).is_none() {
@@ -38,9 +29,9 @@ impl World {
         let host = &mut self.hosts[node];
         let Some(process) = host.process.as_mut() else { return };
         let local = host.clock.local(self.now);
-        let faker = &process.faker;
-        let soonest = faker.ending.iter().map(|(_, at)| *at).filter(|at| *at > local).min();
-        let next = soonest.map_or(faker.until, |at| at.min(faker.until));
+        let wanted = &process.faker.wanted;
+        let soonest = wanted.ending.iter().map(|(_, at)| *at).filter(|at| *at > local).min();
+        let next = soonest.map_or(wanted.until, |at| at.min(wanted.until));
         let Some(at) = host.clock.moment(next) else { return };
         let sooner = process.faker.alarm.is_none_or(|alarm| at < alarm);
         if at <= self.now || !sooner {
@@ -67,7 +58,7 @@ impl World {
     fn difference(&self, node: usize) -> Option<(ServiceId, bool)> {
         let host = &self.hosts[node];
         let faker = &host.process.as_ref()?.faker;
-        let desired = faker.desired(host.clock.local(self.now));
+        let desired = faker.wanted.at(host.clock.local(self.now));
         let extra = host.aliases.iter().find(|alias| !desired.clone().any(|wanted| wanted == alias.service));
         if let Some(alias) = extra {
             return Some((alias.service, false));
@@ -115,7 +106,7 @@ impl World {
 
     fn announce_at_once(&mut self, node: usize, service: ServiceId) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
-        if process.faker.at_once.contains(&service) {
+        if process.faker.wanted.at_once.contains(&service) {
             process.faker.announced.push(service);
             self.announce(node, service);
         }
@@ -138,9 +129,9 @@ impl World {
         let Some(process) = host.process.as_mut() else { return };
         let at = (self.now + after).max(process.faker.last_report);
         process.faker.last_report = at;
-        let wanted = process.faker.wanted.clone();
+        let answers = process.faker.wanted.number;
         let announced = std::mem::take(&mut process.faker.announced);
-        self.schedule_at(at, Event::Present { node, life, wanted, services, announced });
+        self.schedule_at(at, Event::Present { node, life, answers, services, announced });
     }
 
     pub(super) fn faker_renews(&mut self, node: usize) {

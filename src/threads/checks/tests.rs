@@ -77,7 +77,7 @@ fn patience() -> Instant {
 
 impl Lab {
     fn hold(&self, services: &[ServiceId]) {
-        self.published.lease.replace(services, Instant::MAX, &[], &[]);
+        self.published.lease.want(services, Instant::MAX);
     }
 
     /// The next event of a check, as `event check step`.

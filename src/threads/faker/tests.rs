@@ -1,4 +1,5 @@
 use super::*;
+use crate::controller::Wanted;
 use crate::os::namespace::{cable, run, within};
 use crate::threads::mailbox::mailbox;
 use crate::wire::ArpOperation::{self, Reply, Request};
@@ -68,7 +69,17 @@ impl Lab {
     }
 
     fn serve_and_announce(&self, services: &[ServiceId], lease: Duration, at_once: &[ServiceId]) {
-        if self.published.lease.replace(services, clock::now() + lease, &[], at_once) {
+        let (number, known) = self.published.lease.wanted();
+        let number = number + u64::from(*known != *services);
+        let until = clock::now() + lease;
+        let wanted = Wanted {
+            number,
+            services: services.to_vec(),
+            until,
+            at_once: at_once.to_vec(),
+            ..Wanted::default()
+        };
+        if self.published.lease.replace(&wanted) {
             self.orders.offer(Order::Compare).expect("room");
         }
     }

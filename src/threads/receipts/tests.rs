@@ -44,7 +44,7 @@ fn node(name: &str) -> NodeId {
 fn start(name: &str) -> Bench {
     let published = Published::of(TEXT);
     published.events.name(name);
-    published.lease.replace(&[service()], Instant::MAX, &[], &[]);
+    published.lease.want(&[service()], Instant::MAX);
     let (orders, inbox) = mailbox(ORDERS).expect("a mailbox");
     let (driver, said) = mailbox(64).expect("a mailbox");
     let (faker, announced) = mailbox(64).expect("a mailbox");
@@ -142,7 +142,7 @@ fn who_is_alone_says_so_and_what_goes_elsewhere_is_not_asked_about() {
         assert_eq!(bench.event("confirmed")["confirm_ms"], serde_json::Value::Null);
         bench.orders.send(taken(&["b"]));
         bench.says();
-        bench.published.lease.replace(&[], Instant::MAX, &[], &[]);
+        bench.published.lease.want(&[], Instant::MAX);
         let mut quiet = bench.said.receive_until(clock::now() + Duration::from_millis(400));
         if matches!(quiet, Received::Message(_)) {
             // One more question may have been under way.

@@ -23,6 +23,7 @@ type Named = (&'static str, fn() -> Outcome<()>);
 /// What is known of the lab's own instruments.
 pub const TESTS: &[Named] = &[
     ("lab-measures-an-outage", measures_an_outage),
+    ("lab-measures-a-swift-takeover", measures_a_swift_takeover),
     ("lab-hears-two-holders", hears_two_holders),
     ("lab-cuts-power-silently", cuts_power_silently),
     ("lab-sees-address-and-announcement", sees_address_and_announcement),
@@ -44,6 +45,27 @@ fn measures_an_outage() -> Outcome<()> {
     // Until the announcement of the second server is out: two programs have to start.
     let bound = known + cut.duration_since(start) + Duration::from_millis(80);
     if gap.then != 1 || gap.length() < known - Duration::from_millis(2) || gap.length() > bound {
+        return Err(format!("measured {:.1} ms, server {}", milliseconds(gap.length()), gap.then));
+    }
+    Ok(())
+}
+
+/// The server pauses before its address moves on, for longer than the move takes: that is no outage of the move.
+fn measures_a_swift_takeover() -> Outcome<()> {
+    let stage = bare()?;
+    give(&stage, 0)?;
+    pause(Duration::from_millis(300))?;
+    stage.prober()?.holder(0, Duration::from_millis(60)).ok_or("no answer before the pause")?;
+    let start = Instant::now();
+    take(&stage, 0)?;
+    let paused = Duration::from_millis(400);
+    pause(paused)?;
+    give(&stage, 0)?;
+    pause(Duration::from_millis(100))?;
+    take(&stage, 0)?;
+    give(&stage, 1)?;
+    let gap = stage.taken_over(0, start)?;
+    if gap.then != 1 || gap.length() >= paused || stage.silence(0, start)? < paused {
         return Err(format!("measured {:.1} ms, server {}", milliseconds(gap.length()), gap.then));
     }
     Ok(())
@@ -190,6 +212,13 @@ fn bare() -> Outcome<Stage> {
         scripts: Scripts::None,
         extra: String::new(),
     })
+}
+
+/// Takes the first service address from this server.
+fn take(stage: &Stage, index: usize) -> Outcome<()> {
+    let namespace = &stage.world.nodes[index].namespace;
+    let address = World::service_address(0).to_string();
+    run("ip", &["-n", namespace, "addr", "del", &format!("{address}/24"), "dev", "eth0"]).map(drop)
 }
 
 /// Puts the first service address on this server, and announces it.
