@@ -147,14 +147,15 @@ impl Card {
             _ => Ok(()),
         };
         let label = label.unwrap_or_default();
+        let knew = self.timer.knows();
         let before = clock::monotonic();
-        let made = made.and_then(|()| self.write(address, prefix, &label, 0, valid_seconds(lifetime)));
+        let made = made.and_then(|()| self.write(address, prefix, &label, 0, self.seconds_now(lifetime)));
         let after = clock::monotonic();
         let present = self.addresses()?;
         let there = present.iter().find(|held| held.address == address && held.prefix == prefix && held.ours);
         if let (Ok(()), Some(held)) = (&made, there) {
             self.timer.learn(held.updated, before, after);
-            return Ok(());
+            return if knew || self.is_punctual() { Ok(()) } else { self.renew(held, lifetime) };
         }
         let ours = |held: &Held| held.ours || self.is_half_made(held);
         if let Some(held) = present.iter().find(|held| held.address == address && ours(held)) {
@@ -186,7 +187,7 @@ impl Card {
     pub fn renew(&mut self, held: &Held, lifetime: Duration) -> io::Result<()> {
         assert!(held.ours, "{} is the machine's own address", held.address);
         let before = clock::monotonic();
-        self.write(held.address, held.prefix, &held.label, 0, valid_seconds(lifetime))?;
+        self.write(held.address, held.prefix, &held.label, 0, self.seconds_now(lifetime))?;
         let after = clock::monotonic();
         if !self.timer.knows() {
             let same = |other: &&Held| (other.address, other.prefix) == (held.address, held.prefix);
@@ -200,6 +201,13 @@ impl Card {
     /// How long from now to renew what is renewed each `interval`, so that the kernel ends its lifetime on time.
     pub fn next_renewal(&self, interval: Duration) -> Duration {
         self.timer.next(clock::monotonic(), interval, clock::processor())
+    }
+
+    /// What is written where the kernel would round the end up by nearly half a second gets a second less, if it has two:
+    /// it ends too soon rather than too late, and the next renewal, a third of a second later at most, makes up for it.
+    fn seconds_now(&self, lifetime: Duration) -> u32 {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(FOR_EVER - 1).clamp(1, FOR_EVER - 1);
+        if seconds > 1 && !self.is_punctual() { seconds - 1 } else { seconds }
     }
 
     /// Would the kernel end on time what is renewed now?
@@ -493,10 +501,6 @@ fn free_label(device: &str, present: &[Held]) -> Option<String> {
     (0..MOST_LABELS)
         .map_while(|number| label(device, number))
         .find(|label| !present.iter().any(|held| held.label == *label))
-}
-
-fn valid_seconds(lifetime: Duration) -> u32 {
-    u32::try_from(lifetime.as_secs()).unwrap_or(FOR_EVER - 1).clamp(1, FOR_EVER - 1)
 }
 
 fn broadcast_of(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {

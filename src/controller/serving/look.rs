@@ -158,7 +158,8 @@ impl Controller {
     /// kernel's lifetime after that.
     fn longest_stay(&self) -> Duration {
         let lease = self.longest.coarse().member;
-        lease + self.config.cluster.valid_lft + KERNEL_GRACE
+        let life = self.config.cluster.valid_lft;
+        lease + life + kernel_grace(life)
     }
 
     fn has_parted(&self, state: Option<&State>, node: NodeId) -> bool {
@@ -334,7 +335,7 @@ impl Controller {
             holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
         if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
             look.answered |= 1;
-            let until = look.since.max(contact) + life + KERNEL_GRACE;
+            let until = look.since.max(contact) + life + kernel_grace(life);
             look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
         }
     }

@@ -173,8 +173,8 @@ impl World {
         let mut ends: Vec<Nanos> = self.hosts[node].aliases.iter().map(|alias| alias.ends).collect();
         ends.dedup();
         for end in ends {
-            // Linux is late by up to a step of its timer wheel.
-            let late = self.random.below(270 * MILLI);
+            // Linux is late by up to a step of its timer wheel; the simulated lifetimes have two seconds.
+            let late = self.random.below(100 * MILLI);
             self.schedule_at(end + late, Event::KernelDrops { node });
         }
     }

@@ -34,10 +34,10 @@ const VALID_LFT: Duration = Duration::from_secs(2);
 /// the figure itself is printed.
 const KERNEL_GRACE: Duration = Duration::from_millis(300);
 /// The next holder has it by then.
-const TAKEN_GRACE: Duration = Duration::from_millis(700);
+const TAKEN_GRACE: Duration = Duration::from_millis(600);
 /// What a client may miss when every process of the daemon is gone or stopped: from the earliest end of a lifetime (its
 /// last renewal is up to 0.35 s old) to the end of the look, and a busy machine; the figure itself is printed.
-const MISSED: Duration = Duration::from_millis(850);
+const MISSED: Duration = Duration::from_millis(750);
 /// What a client may miss of a dead worker on a machine that tests: the figure itself is printed.
 const BLIP: Duration = Duration::from_millis(150);
 const ROUNDS: usize = 6;
