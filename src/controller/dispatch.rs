@@ -109,7 +109,7 @@ impl Controller {
             }
             Packet::RollCall { suspect, nonce, heard_us, vote, newest } => {
                 if let Some(vote) = vote {
-                    self.on_vote(now, from, nonce, vote, newest.map(|(_, state)| state));
+                    self.on_vote(now, from, nonce, vote, newest);
                 }
                 self.on_witness(now, from, suspect, heard_us);
             }

@@ -104,7 +104,7 @@ impl Controller {
     }
 
     fn boot_word(&self, now: Instant) -> Boot {
-        let remembers = epoch_of(self.newest_known());
+        let remembers = epoch_of(self.newest_known().map(|(_, state)| state));
         let standby =
             self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
         Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }

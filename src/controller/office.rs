@@ -341,17 +341,17 @@ impl Controller {
         }
     }
 
-    /// S2: majority of the old and of the new members ∧ root valid ∧ every lease in question is over.
+    /// S2: majority of the old (also of those before a state that was taken over uncommitted) and of the new members ∧ root valid ∧ every lease in question is over.
     fn can_commit(&self, now: Instant) -> bool {
         let Some(office) = &self.office else { return false };
         let Some(proposal) = &office.proposal else { return false };
-        let ids = |state: &State| state.members.iter().map(|member| member.id).collect::<Vec<_>>();
         let alone = self.planted(Planted::CommitAlone);
         now < office.root_end
             && now >= proposal.not_before
             && proposal.acks.contains(&self.me)
-            && self.enough(&self.basis(), |node| alone || proposal.acks.contains(&node))
-            && self.enough(&ids(&proposal.state), |node| alone || proposal.acks.contains(&node))
+            && [self.basis(), proposal.state.base_ids(), proposal.state.ids()]
+                .iter()
+                .all(|members| self.enough(members, |node| alone || proposal.acks.contains(&node)))
     }
 
     fn commit(&mut self, now: Instant) {

@@ -201,6 +201,9 @@ impl Controller {
             self.plan_moves(now, &mut next, &mut conditions);
         }
         self.choose_lineage(&current, &mut next);
+        if next != current && !first {
+            next.follow(current.ids());
+        }
         let office = self.office.as_mut().expect("looked at above");
         if next == current && !first {
             // S4: an abandoned proposal undoes its revocations.

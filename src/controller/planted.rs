@@ -24,6 +24,9 @@ pub enum Planted {
     AbortWithoutWaiting,
     /// L6: the aliases stay when the lease ends.
     KeepWithoutLease,
+    /// E3: an uncommitted membership counts alone, without the one that it was proposed to follow. One storm in thirty
+    /// thousand sees it, a unit test always.
+    BaseForgotten,
     /// L4: grants go on to a holder whose services are being reassigned.
     GrantWhileRevoking,
     /// Q2: half or fewer go on without an arbiter's answer.

@@ -52,7 +52,10 @@ pub(super) struct Local {
     tampered: VecDeque<Instant>,
     /// It was declined because of that.
     pub ousted: bool,
+    /// Who had it before: for people, who are told nothing of what was before this life.
     from: Option<NodeId>,
+    /// Whom a committed state named for it last, beside this node.
+    last_holder: Option<NodeId>,
     /// This node prepared it and answered READY at that epoch.
     answered: Option<Epoch>,
 }
@@ -532,7 +535,7 @@ impl Controller {
             let new = !self.services.contains_key(&slot.service);
             let local = self.services.entry(slot.service).or_default();
             if slot.holder != Some(self.me) && slot.phase == Phase::Held {
-                local.from = slot.holder;
+                (local.from, local.last_holder) = (slot.holder, slot.holder);
             }
             if new {
                 local.from = None;

@@ -18,7 +18,7 @@ pub(super) struct Candidacy {
     /// Voters, with the sending time of the newest request that they answered.
     votes: BTreeMap<NodeId, Instant>,
     /// The newest state that a voter has stored (E3).
-    newest: Option<State>,
+    newest: Option<(bool, State)>,
     /// Some voter's promise to the controller before was given back.
     released: bool,
 }
@@ -314,7 +314,7 @@ impl Controller {
         let newest = match (&self.proposed, &self.committed, &self.remembered) {
             (Some(proposed), _, _) => Some((false, proposed.clone())),
             (None, Some(committed), _) => Some((true, committed.clone())),
-            (None, None, remembered) => remembered.clone().map(|state| (false, state)),
+            (None, None, remembered) => remembered.clone().map(|state| (true, state)),
         };
         let heard = self.heard(ballot.suspect);
         let age = (heard > Instant::ZERO).then(|| now.since(heard));
@@ -335,7 +335,7 @@ impl Controller {
         from: NodeId,
         nonce: u64,
         given: Vote,
-        newest: Option<State>,
+        newest: Option<(bool, State)>,
     ) {
         let forgets = self.planted(Planted::VotersStatesForgotten);
         let told = !self.planted(Planted::ReleaseUntold);
@@ -347,11 +347,14 @@ impl Controller {
         let vote = candidacy.votes.entry(from).or_insert(sent);
         *vote = (*vote).max(sent);
         candidacy.released |= told && given.released;
-        if let Some(state) = newest
+        if let Some((committed, state)) = newest
             && !forgets
-            && candidacy.newest.as_ref().is_none_or(|known| known.epoch < state.epoch)
+            && candidacy
+                .newest
+                .as_ref()
+                .is_none_or(|(proved, known)| (known.epoch, *proved) < (state.epoch, committed))
         {
-            candidacy.newest = Some(state);
+            candidacy.newest = Some((committed, state));
         }
         if let Some(office) = &mut self.office {
             // Until the first state is committed votes take the place of beats.
@@ -360,25 +363,38 @@ impl Controller {
         }
     }
 
-    /// The newest state that this node or a voter has stored.
-    pub(super) fn newest_known(&self) -> Option<&State> {
-        let own = [&self.committed, &self.proposed, &self.remembered].into_iter().flatten();
+    /// The newest state that this node or a voter has stored; is it known to be committed?
+    pub(super) fn newest_known(&self) -> Option<(bool, &State)> {
+        let committed = [&self.committed, &self.remembered].into_iter().flatten().map(|state| (true, state));
+        let proposed = self.proposed.iter().map(|state| (false, state));
         let told = self.candidacy.iter().filter_map(|candidacy| candidacy.newest.as_ref());
-        own.chain(told).max_by_key(|state| state.epoch)
+        let told = told.map(|(committed, state)| (*committed, state));
+        committed.chain(proposed).chain(told).max_by_key(|(committed, state)| (state.epoch, *committed))
     }
 
-    /// E3: majority of the newest reported state's members and of the own committed one, within Lp.
+    /// Of whose members a majority counts beside those of the newest state: it may never have been committed, and the
+    /// one before it goes on without its new members (E3).
+    fn base_of_newest(&self) -> Vec<NodeId> {
+        match self.newest_known() {
+            Some((false, state)) if !self.planted(Planted::BaseForgotten) => state.base_ids(),
+            Some((_, state)) => state.ids(),
+            None => self.basis(),
+        }
+    }
+
+    /// E3: majority of the newest reported state's members, of those it was proposed to, and of the own committed ones,
+    /// within Lp.
     fn has_won(&self, now: Instant) -> bool {
         let Some(candidacy) = &self.candidacy else { return false };
         let root = self.root();
         let voted = |node: NodeId| {
             node == self.me || candidacy.votes.get(&node).is_some_and(|&sent| sent + root > now)
         };
-        let newest = self.newest_known().map(|state| state.members.iter().map(|member| member.id).collect());
-        let newest: Vec<NodeId> = newest.unwrap_or_else(|| self.basis());
+        let newest = self.newest_known().map_or_else(|| self.basis(), |(_, state)| state.ids());
         // Under `arbiter` the winner would have no root without one.
         let backed = self.rule() != arbiter::Rule::Arbiter || self.may_go_alone();
-        backed && self.enough(&newest, voted) && self.enough(&self.basis(), voted)
+        backed
+            && [newest, self.base_of_newest(), self.basis()].iter().all(|members| self.enough(members, voted))
     }
 
     fn win(&mut self, now: Instant) {
@@ -389,7 +405,11 @@ impl Controller {
         // because by then this node's own root rests on an answer from after it, and only one side of the cut gets those.
         let whole = self.promises_were_void() || candidacy.released || self.rule() == arbiter::Rule::Arbiter;
         let newest = self.newest_known().filter(|_| !self.planted(Planted::OwnTimesAlone));
-        let longest = newest.map(Timing::longest_of).into_iter().chain([self.longest]).map(|it| it.coarse());
+        let longest = newest
+            .map(|(_, state)| Timing::longest_of(state))
+            .into_iter()
+            .chain([self.longest])
+            .map(|it| it.coarse());
         let lasts =
             longest.map(|timing| if whole { timing.member } else { timing.x }).max().unwrap_or_default();
         let wait = lasts + self.margin();
@@ -429,8 +449,9 @@ impl Controller {
 
     /// What the new controller begins with: the newest state (holders keep what they hold), or a first one.
     fn inheritance(&mut self, candidacy: &Candidacy) -> State {
+        let before = self.base_of_newest();
         let mut base = match self.newest_known() {
-            Some(state) => state.clone(),
+            Some((_, state)) => state.clone(),
             None => State {
                 epoch: Epoch::NONE,
                 lineage: self.nonce(),
@@ -440,6 +461,7 @@ impl Controller {
                 coarsest_divisor: 8,
                 frozen: false,
                 members: Vec::new(),
+                base: Vec::new(),
                 table: Vec::new(),
             },
         };
@@ -476,6 +498,7 @@ impl Controller {
             base.members.push(Member { id, incarnation, standby: false, leaving: false });
             base.members.sort_by_key(|member| member.id);
         }
+        base.follow(before);
         let count = base.members.iter().filter(|member| voters.contains(&member.id)).count();
         if 2 * count <= base.members.len() {
             base.lineage = self.nonce();

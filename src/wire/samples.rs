@@ -54,6 +54,7 @@ pub fn state(members: u32, services: u32) -> State {
                 leaving: id % 3 == 0,
             })
             .collect(),
+        base: (2..=members + 1).map(NodeId).collect(),
         table: (1..=services)
             .map(|service| Slot {
                 service: ServiceId(service),
@@ -222,12 +223,14 @@ pub fn any_state() -> impl Strategy<Value = State> {
     let divisors = prop_oneof![Just((8_u8, 8_u8)), Just((16, 8)), Just((16, 16))];
     let intervals = (1_000..=60_000_000_u64, 0..=60_000_000_u64);
     let settings = (intervals, divisors, any::<bool>());
-    (any_epoch(), any::<u64>(), settings, members, table).prop_map(
+    let base = proptest::collection::btree_set(any::<u32>(), 0..6);
+    (any_epoch(), any::<u64>(), settings, members, base, table).prop_map(
         |(
             epoch,
             lineage,
             ((interval, longer), (probe_divisor, coarsest_divisor), frozen),
             members,
+            base,
             table,
         )| State {
             epoch,
@@ -246,6 +249,7 @@ pub fn any_state() -> impl Strategy<Value = State> {
                     leaving,
                 })
                 .collect(),
+            base: base.into_iter().map(NodeId).collect(),
             table: table
                 .into_iter()
                 .map(|(id, (holder, phase, pinned))| Slot { service: ServiceId(id), holder, phase, pinned })

@@ -22,6 +22,9 @@ pub struct State {
     pub frozen: bool,
     /// In the order of `NodeId`: the ring.
     pub members: Vec<Member>,
+    /// The members of the committed state that this one was proposed to follow, in the same order, if they are others:
+    /// until it is committed itself, a majority of those counts as well (E3).
+    pub base: Vec<NodeId>,
     /// In the order of `ServiceId`.
     pub table: Vec<Slot>,
 }
@@ -82,6 +85,21 @@ impl State {
         debug_assert!(self.members.is_sorted_by_key(|member| member.id));
         let at = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
         self.members.get(at)
+    }
+
+    /// All members' identities.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.members.iter().map(|member| member.id).collect()
+    }
+
+    /// The members before it, who may be the same.
+    pub fn base_ids(&self) -> Vec<NodeId> {
+        if self.base.is_empty() { self.ids() } else { self.base.clone() }
+    }
+
+    /// Sets the members before it.
+    pub fn follow(&mut self, base: Vec<NodeId>) {
+        self.base = if base == self.ids() { Vec::new() } else { base };
     }
 
     /// The slot of this service.

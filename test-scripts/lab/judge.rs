@@ -235,7 +235,10 @@ impl History {
         // Who is to take it was stopped or killed as well: the next one's look is latched for the whole
         // lifetime of that kernel too, counted from its last word (F1).
         let kernels = self.deeds.iter().filter(matters).filter(|deed| deed.fault.leaves_a_kernel()).count();
-        let latched = VALID_LFT * u32::try_from(kernels.saturating_sub(1)).unwrap_or(u32::MAX);
+        // An address that is deleted by hand from such a kernel is put back by nobody, and who has heard it waits.
+        let deleted = self.deeds.iter().filter(matters).any(|deed| deed.fault.class() == Class::Deleted);
+        let waits = if deleted { kernels } else { kernels.saturating_sub(1) };
+        let latched = VALID_LFT * u32::try_from(waits).unwrap_or(u32::MAX);
         let each = self.deeds.iter().filter(matters).map(|deed| {
             let length = deed.end.min(to).saturating_sub(deed.begin);
             deed.fault.class().promised(self.interval, length)

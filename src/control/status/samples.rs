@@ -144,6 +144,7 @@ pub fn view_with_ground() -> View {
         coarsest_divisor: 8,
         frozen: false,
         members: vec![member(WEB1), member(WEB3)],
+        base: vec![],
         table,
     };
     let damped = NodeGround { penalty: 2400, reuse: Some(Duration::from_secs(504)), ..NodeGround::default() };

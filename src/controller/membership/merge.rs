@@ -70,7 +70,7 @@ impl Controller {
                 self.on_candidacy(now, header, suspect, wish, nonce);
             }
             Packet::RollCall { nonce, vote: Some(vote), newest, .. } => {
-                self.on_vote(now, header.from, nonce, vote, newest.map(|(_, state)| state));
+                self.on_vote(now, header.from, nonce, vote, newest);
             }
             // It has just taken what this node may be about to take, or meets this node, which has it too.
             Packet::TakeOver { service } | Packet::FailbackOk { service } => {

@@ -198,7 +198,7 @@ impl Controller {
         for (&id, local) in &mut self.services {
             let named = state.and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
             let Some(look) = &mut local.look else { continue };
-            if look.blocked_until.is_some() && (named == Some(holder) || local.from == Some(holder)) {
+            if look.blocked_until.is_some() && (named == Some(holder) || local.last_holder == Some(holder)) {
                 *look = Look { thorough: true, ..Look::begin(now, false) };
             }
         }

@@ -205,19 +205,29 @@ fn j2_who_misses_the_goodbye_waits_for_the_lease() {
 /// A worker that hung: its kernel has answered the look, and its guardian has ended it since.
 #[test]
 fn j2_a_goodbye_ends_a_latched_look_once() {
-    let mut bench = Bench::formed(3);
-    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
-    bench.kill(2);
-    bench.answer_for(service(2), Duration::from_secs(60));
-    bench.run(600);
-    assert!(bench.holders(service(2)).is_empty(), "latched");
-    bench.answer_for(service(2), Duration::ZERO);
-    guardian_says(&mut bench, &header, &[0, 1]);
-    let said = bench.now;
-    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
-    let after = bench.now.since(said);
-    // A quick one takes 3 ms.
-    assert!(after >= P && after < P * 8, "a whole look, and no more: {after:?}");
+    for joiner in [false, true] {
+        let mut bench = Bench::formed(3);
+        if joiner {
+            // The first state that it knows is the one in which the dead one was the holder.
+            bench.kill(1);
+            bench.wait("its removal", 3000, |bench| bench.members(0).len() == 2);
+            bench.start(1);
+            bench.wait("its return", 3000, |bench| bench.members(1).len() == 3);
+        }
+        let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
+        bench.kill(2);
+        bench.answer_for(service(2), Duration::from_secs(60));
+        bench.run(600);
+        assert!(bench.holders(service(2)).is_empty(), "latched");
+        bench.answer_for(service(2), Duration::ZERO);
+        guardian_says(&mut bench, &header, &[0, 1]);
+        let said = bench.now;
+        bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+        let after = bench.now.since(said);
+        // A quick one takes 3 ms.
+        assert!(after >= P && after < P * 8, "a whole look, and no more: {after:?}");
+        assert!(!joiner || bench.holders(service(2)) == [1]);
+    }
 }
 
 /// Killed with its guardian, and started again before its kernel dropped the address.

@@ -18,6 +18,7 @@ fn state(holders: &[Option<usize>]) -> State {
         coarsest_divisor: 8,
         frozen: false,
         members: Vec::new(),
+        base: vec![],
         table: holders
             .iter()
             .enumerate()

@@ -4,7 +4,7 @@ use super::bench::{Bench, Sent};
 use super::settings::{MARGIN, MEMBER, P, PROMISE, X, node, service, settings};
 use crate::controller::{Event, Planted, Why};
 use crate::vocabulary::{Incarnation, Instant, Term};
-use crate::wire::Packet;
+use crate::wire::{Packet, State};
 use std::time::Duration;
 
 fn is_elected(event: &Event) -> bool {
@@ -128,6 +128,40 @@ fn e3_without_a_majority_nobody_wins() {
     bench.always("the lack of a controller", 5000, |bench| {
         bench.event(1, is_elected).is_none() && bench.event(2, is_elected).is_none()
     });
+}
+
+#[test]
+fn e3_a_membership_that_was_never_committed_does_not_count_alone() {
+    for (planted, second) in [(None, false), (Some(Planted::BaseForgotten), true)] {
+        let mut bench = Bench::formed(7);
+        let joiners = [0, 1, 2, 3];
+        for at in joiners {
+            bench.kill(at);
+            bench.wait("its removal", 3000, |bench| bench.members(6).len() == 6 - at);
+            bench.machines[at].record = None;
+        }
+        bench.lose(|sent, to| {
+            let grows = |state: &State| state.members.len() > 3;
+            matches!(&sent.packet, Packet::State { state, .. } if grows(state)) && [5, 6].contains(&to)
+        });
+        joiners.into_iter().for_each(|at| bench.start(at));
+        bench.plant(planted);
+        let stored =
+            |bench: &Bench, at| bench.controller(at).proposed.as_ref().map(|state| state.members.len());
+        bench.wait("a proposal at the joiners", 9000, |bench| {
+            joiners.into_iter().all(|at| stored(bench, at) == Some(7))
+        });
+        assert_eq!(bench.members(4).len(), 3, "not committed");
+        for (one, other) in (0..5).flat_map(|one| [(one, 5), (one, 6)]) {
+            bench.cut(one, other);
+            bench.cut(other, one);
+        }
+        bench.forget();
+        bench.run(5000);
+        let elected = |nodes: &[usize]| nodes.iter().any(|&at| bench.event(at, is_elected).is_some());
+        assert!(elected(&[5, 6]), "two of three go on");
+        assert_eq!(elected(&[0, 1, 2, 3, 4]), second, "five of seven that nobody agreed to");
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn handover_state(version: u64, from: usize, to: usize) -> State {
         coarsest_divisor: 8,
         frozen: false,
         members: Vec::new(),
+        base: vec![],
         table: vec![Slot {
             service: SERVICE,
             holder: Some(node_id(from)),

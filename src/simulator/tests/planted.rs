@@ -81,7 +81,7 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::OwnTimesAlone => &[Drill::Times],
         Planted::MovesBlindly | Planted::RivalsAreSilent => &[Drill::Parts],
         Planted::LookCountsCutOff => &[Drill::Arbiter],
-        Planted::ReleaseUntold => &[Drill::Isolation],
+        Planted::ReleaseUntold | Planted::BaseForgotten => &[Drill::Isolation],
         Planted::LookNotLatched | Planted::TakeWithoutLook => &[Drill::Stopped],
         Planted::HalfIsAQuorum
         | Planted::CommitAlone

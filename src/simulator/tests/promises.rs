@@ -61,6 +61,13 @@ fn who_leaves_waits_for_the_answer_to_its_last_order() {
     kept(&storm(931_930, 4));
 }
 
+/// Two nodes joined at once, and the LANs were cut between the proposal and its commit: the old controller and the two had a
+/// majority of the new members, which nobody had agreed to, the others one of the old members.
+#[test]
+fn joiners_alone_make_no_majority() {
+    kept(&storm(967_141, 7));
+}
+
 /// Three and two of seven, and then two of those five on one external LAN: who was given a service by a planned move heard
 /// the others' controller, its own did not, and nobody looked (H3): two holders.
 #[test]

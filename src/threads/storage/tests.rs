@@ -24,6 +24,7 @@ fn state(version: u64) -> State {
         coarsest_divisor: 8,
         frozen: false,
         members: vec![Member { id, incarnation: Incarnation(5), standby: true, leaving: false }],
+        base: vec![],
         table: vec![Slot {
             service: ServiceId::of("www1"),
             holder: Some(id),

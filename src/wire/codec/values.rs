@@ -4,8 +4,9 @@
 //! list<T, N>  count 2, at most N; then the elements       text<N>  length 2, at most N; then UTF-8
 //! option<T>   0, or 1 and T                                epoch    round 4, author 4, version 8
 //!
-//! State       epoch 16, lineage 8, hello interval in µs 4, probe divisor 1, frozen 1,
-//!             list<member, 64>, list<slot, 256>, both strictly ascending
+//! State       epoch 16, lineage 8, hello interval in µs 4, probe divisor 1, longest interval in µs 4, coarsest divisor 1,
+//!             frozen 1, list<member, 64>, base list<node 4, 64> (none: the members), list<slot, 256>, each strictly
+//!             ascending
 //! member      node 4, incarnation 8, flags 1: bit 0 standby, bit 1 leaving
 //! slot        service 4, option<holder 4>, pinned 1, phase 1 (0 held, 1 prepare, 2 handover, 3 abort, 4 failed),
 //!             to 4 with phases 1 to 3
@@ -26,7 +27,7 @@ use super::cursor::{Cursor, Wire, put_list, put_text};
 use super::{
     DecodeError, MAX_DEVICE, MAX_LINKS, MAX_MEMBERS, MAX_MOVES, MAX_NAME, MAX_REMARKS, MAX_SERVICES,
 };
-use crate::vocabulary::ServiceId;
+use crate::vocabulary::{NodeId, ServiceId};
 use crate::wire::{
     Boot, Command, ConfigVersion, LinkStatus, Member, Phase, Report, Slot, State, Status, Stranger, Vote,
 };
@@ -46,6 +47,7 @@ impl Wire for State {
         self.coarsest_divisor.put(out);
         self.frozen.put(out);
         put_list(&self.members, out);
+        put_list(&self.base, out);
         put_list(&self.table, out);
     }
 
@@ -64,10 +66,16 @@ impl Wire for State {
         }
         let frozen = from.take()?;
         let members: Vec<Member> = from.list(MAX_MEMBERS)?;
+        let base: Vec<NodeId> = from.list(MAX_MEMBERS)?;
         let table: Vec<Slot> = from.list(MAX_SERVICES)?;
         // The ring is this order: a node twice in it would be its own neighbour.
-        if !members.is_sorted_by(|a, b| a.id < b.id) || !table.is_sorted_by(|a, b| a.service < b.service) {
+        let sorted = members.is_sorted_by(|a, b| a.id < b.id) && base.is_sorted_by(|a, b| a < b);
+        if !sorted || !table.is_sorted_by(|a, b| a.service < b.service) {
             return Err(DecodeError::Order);
+        }
+        // One encoding: the same members are not written twice.
+        if !base.is_empty() && base.iter().eq(members.iter().map(|member| &member.id)) {
+            return Err(DecodeError::Value);
         }
         let hello_interval = Duration::from_micros(u64::from(interval));
         let longest_interval = Duration::from_micros(u64::from(longest));
@@ -80,6 +88,7 @@ impl Wire for State {
             coarsest_divisor,
             frozen,
             members,
+            base,
             table,
         })
     }

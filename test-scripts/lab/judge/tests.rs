@@ -159,6 +159,17 @@ fn a_second_stopped_server_may_cost_a_second_lifetime() {
 }
 
 #[test]
+fn what_is_deleted_from_a_stopped_server_may_cost_its_lifetime() {
+    let stretches = vec![stretch(0, 1, 10_500), stretch(3, 12_600, 20_000)];
+    let stopped = deed(Fault::StopWhole(0), 10_000, 16_000);
+    let deleted = deed(Fault::AliasDeleted(0), 10_500, 10_502);
+    for deeds in [vec![stopped.clone()], vec![deleted.clone()]] {
+        assert_eq!(complaints(&history(stretches.clone(), deeds, 20_000)).len(), 1);
+    }
+    assert_eq!(complaints(&history(stretches, vec![stopped, deleted], 20_000)).len(), 0);
+}
+
+#[test]
 fn silence_at_the_beginning_and_at_the_end_counts() {
     let late = history(vec![stretch(0, 900, 10_000)], Vec::new(), 10_000);
     let early = history(vec![stretch(0, 1, 9_000)], Vec::new(), 10_000);
