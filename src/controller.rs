@@ -181,6 +181,8 @@ struct Peer {
     /// Of its last acknowledged HELLO, while it is the right neighbour; older otherwise.
     round_trip: Option<Duration>,
     status: Option<Status>,
+    /// Hardware address of its external link, as it said last. It outlasts its life: its kernel may answer still.
+    mac: Option<[u8; 6]>,
     boot: Option<(Instant, Boot)>,
     /// It said goodbye in this life (J2).
     left: Option<Incarnation>,

@@ -438,6 +438,9 @@ impl Controller {
             let before = old.and_then(|old| old.member(member.id));
             if before.is_none_or(|before| before.incarnation != member.incarnation) && member.id != self.me {
                 self.event(Event::Joined { node: member.id, incarnation: member.incarnation });
+                // It learns at once what only STATUS says (F1: the hardware address); not from all at the same moment.
+                let soon = now + self.timing.p * (self.nonce() % 256) as u32 / 256;
+                self.next_status = self.next_status.min(soon);
             }
         }
         for member in &state.members {
@@ -495,6 +498,7 @@ impl Peer {
             heard_on: [Instant::ZERO; 2],
             round_trip: None,
             status: None,
+            mac: None,
             boot: None,
             left: None,
             in_order: false,

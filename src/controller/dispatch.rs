@@ -131,7 +131,9 @@ impl Controller {
             Packet::IAmLeft | Packet::IAmRight => self.on_neighbour(now, from),
             Packet::Status(status) => {
                 self.hear_standing(now, from, &status);
+                self.hear_who_holds(now, from, &status);
                 if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.mac = Some(status.mac).filter(|mac| *mac != [0; 6]).or(peer.mac);
                     peer.status = Some(status);
                 }
             }

@@ -26,9 +26,18 @@ pub struct Wanted {
 impl Wanted {
     /// What of it should be up at this moment.
     pub fn at(&self, now: Instant) -> impl Iterator<Item = ServiceId> + Clone + '_ {
-        let ended = move |service: &ServiceId| self.ending.iter().any(|(id, at)| id == service && *at <= now);
-        self.services.iter().copied().filter(move |service| now < self.until && !ended(service))
+        lasting(&self.services, &self.ending, now).filter(move |_| now < self.until)
     }
+}
+
+/// Of these services, those that are not over yet.
+pub fn lasting<'a>(
+    services: &'a [ServiceId],
+    ending: &'a [(ServiceId, Instant)],
+    now: Instant,
+) -> impl Iterator<Item = ServiceId> + Clone + 'a {
+    let ended = move |service: &ServiceId| ending.iter().any(|(id, at)| id == service && *at <= now);
+    services.iter().copied().filter(move |service| !ended(service))
 }
 
 /// Something that the world shall do.

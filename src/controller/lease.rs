@@ -220,7 +220,7 @@ impl Controller {
             ..Report::default()
         };
         for (&id, local) in &self.services {
-            if local.may_be_up(self.serving.answered) {
+            if local.may_be_up() {
                 report.holding.push(id);
             } else if local.declined.is_some_and(|epoch| epoch == self.epoch()) {
                 report.failed.push(id);

@@ -19,7 +19,7 @@ pub(super) struct Office {
     beats: VecDeque<(u64, Instant)>,
     /// Sending time of the newest beat that a quorum acknowledged.
     backed: Instant,
-    next_beat: Instant,
+    pub(super) next_beat: Instant,
     next_repeat: Instant,
     pub followers: BTreeMap<NodeId, Follower>,
     pub proposal: Option<Proposal>,
@@ -98,6 +98,16 @@ impl Office {
         follower.acked = follower.acked.max(sent);
     }
 
+    /// When the newest beat was sent.
+    pub fn newest_beat(&self) -> Instant {
+        self.beats.back().map_or(self.won_at, |&(_, sent)| sent)
+    }
+
+    /// It has, by itself, a beat that was sent then or later.
+    pub fn has_acknowledged(&self, node: NodeId, sent: Instant) -> bool {
+        self.followers.get(&node).is_some_and(|follower| follower.acked >= sent)
+    }
+
     /// The report of a member, if it is about the committed state.
     pub fn report_at(&self, node: NodeId, epoch: Epoch) -> Option<&Report> {
         let (at, report) = self.followers.get(&node)?.report.as_ref()?;
@@ -121,7 +131,8 @@ impl Controller {
     fn backing(&self, members: &[NodeId], acked: impl Fn(NodeId) -> Instant) -> Instant {
         let mut times: Vec<Instant> = members.iter().map(|&member| acked(member)).collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
-        let majority = times.get(times.len() / 2).copied().unwrap_or(Instant::ZERO);
+        let half = usize::from(self.planted(Planted::HalfIsAQuorum));
+        let majority = times.get(times.len().saturating_sub(half) / 2).copied().unwrap_or(Instant::ZERO);
         if !self.knows_minorities() {
             return majority;
         }
@@ -341,7 +352,8 @@ impl Controller {
         }
     }
 
-    /// S2: majority of the old (also of those before a state that was taken over uncommitted) and of the new members ∧ root valid ∧ every lease in question is over.
+    /// S2: majority of the old (also of those before a state that was taken over uncommitted) and of the new members ∧ root
+    /// valid ∧ every lease in question is over.
     fn can_commit(&self, now: Instant) -> bool {
         let Some(office) = &self.office else { return false };
         let Some(proposal) = &office.proposal else { return false };

@@ -318,10 +318,7 @@ impl Controller {
 
     fn holder_is(&self, state: &State, node: NodeId, service: ServiceId) -> Holder {
         if node == self.me {
-            let declined = self
-                .services
-                .get(&service)
-                .is_some_and(|local| local.has_declined(self.epoch(), self.serving.answered));
+            let declined = self.services.get(&service).is_some_and(|local| local.has_declined(self.epoch()));
             return if declined { Holder::Declined } else { Holder::Fine };
         }
         if state.member(node).is_none() || self.is_down(node) || self.clock >= self.idle_at(node) {
@@ -463,10 +460,7 @@ impl Controller {
         let epoch = self.epoch();
         if node == self.me {
             let local = self.services.get(&slot.service);
-            let answered = self.serving.answered;
-            return local.is_none_or(|local| {
-                local.has_declined(epoch, answered) || (only_loses && !local.may_be_up(answered))
-            });
+            return local.is_none_or(|local| local.has_declined(epoch) || (only_loses && !local.may_be_up()));
         }
         let report = self.office.as_ref().and_then(|office| office.report_at(node, epoch));
         report.is_some_and(|report| {
@@ -481,10 +475,7 @@ impl Controller {
         let members: Vec<NodeId> = state.members.iter().map(|member| member.id).collect();
         members.into_iter().all(|node| {
             if node == self.me {
-                return self
-                    .services
-                    .get(&service)
-                    .is_none_or(|local| !local.may_be_up(self.serving.answered));
+                return self.services.get(&service).is_none_or(|local| !local.may_be_up());
             }
             let report = self.office.as_ref().and_then(|office| office.report_at(node, epoch));
             if let Some(report) = report {

@@ -10,6 +10,7 @@
 use super::*;
 use crate::config::OnConflict;
 use crate::wire::Phase;
+use std::cmp::Ordering;
 
 mod conflict;
 mod handover;
@@ -26,8 +27,8 @@ pub(super) struct Local {
     pub wanted: bool,
     /// Its aliases are up, says the faker.
     pub present: bool,
-    /// `Wanted::number` that took it off the wanted set: before that is answered nobody knows that it is not up.
-    dropped: u64,
+    /// `Wanted::number` that took it off the wanted set, until that is answered: nobody knows yet that it is not up.
+    dropped: Option<u64>,
     /// Half or fewer took it from who may not know that: looked at until then (Q2).
     careful_until: Option<Instant>,
     /// Not before a newer version: the start failed at that epoch.
@@ -54,8 +55,10 @@ pub(super) struct Local {
     pub ousted: bool,
     /// Who had it before: for people, who are told nothing of what was before this life.
     from: Option<NodeId>,
-    /// Whom a committed state named for it last, beside this node.
-    last_holder: Option<NodeId>,
+    /// Which other node the committed state names, and since when.
+    named: Option<(NodeId, Instant)>,
+    /// Who said last that it has it.
+    taker: Option<NodeId>,
     /// This node prepared it and answered READY at that epoch.
     answered: Option<Epoch>,
 }
@@ -120,12 +123,15 @@ const HAND_OVER_STEP: Duration = Duration::from_millis(2);
 /// Probes after a goodbye.
 const QUICK: Duration = Duration::from_millis(1);
 /// The kernel ends a lifetime up to this much later than told: its timers have steps, of an eighth of their time at most,
-/// and of 0.08 s where two seconds are left (at 100, 250 and 1000 ticks a second). A lifetime of one second begins when it
-/// must, and its end may be rounded up; with a longer one the faker keeps out of that (`os/address_timer`).
+/// and of 0.08 s where two seconds are left (at 100, 250 and 1000 ticks a second). The rest is for a kernel thread that is
+/// late; and sixteen probes must be unanswered besides. A lifetime of one second begins when it must, and its end may be
+/// rounded up; with a longer one the faker keeps out of that (`os/address_timer`).
 fn kernel_grace(valid_lft: Duration) -> Duration {
-    let least = if valid_lft < Duration::from_secs(2) { 300 } else { 200 };
-    let steps = if valid_lft > Duration::from_secs(2) { valid_lft / 8 } else { Duration::ZERO };
-    Duration::from_millis(least).max(steps + Duration::from_millis(50))
+    match valid_lft.cmp(&Duration::from_secs(2)) {
+        Ordering::Less => Duration::from_millis(300),
+        Ordering::Equal => Duration::from_millis(150),
+        Ordering::Greater => valid_lft / 8 + Duration::from_millis(50),
+    }
 }
 
 impl Local {
@@ -134,14 +140,18 @@ impl Local {
         !self.wanted && self.look.is_some_and(|look| look.blocked_until.is_some())
     }
 
-    /// Its aliases are up, or shall be, or nobody knows yet that they are not; `answered`: of `Serving`.
-    pub fn may_be_up(&self, answered: u64) -> bool {
-        self.wanted || self.present || self.dropped > answered
+    /// Its aliases are up, or shall be, or nobody knows yet that they are not.
+    pub fn may_be_up(&self) -> bool {
+        self.wanted || self.present || self.dropped.is_some()
+    }
+
+    fn named_to(&self) -> Option<NodeId> {
+        self.named.map(|(node, _)| node)
     }
 
     /// It does not serve it and will not at this epoch.
-    pub fn has_declined(&self, epoch: Epoch, answered: u64) -> bool {
-        self.declined == Some(epoch) && !self.may_be_up(answered)
+    pub fn has_declined(&self, epoch: Epoch) -> bool {
+        self.declined == Some(epoch) && !self.may_be_up()
     }
 }
 
@@ -418,7 +428,7 @@ impl Controller {
             order.number += 1;
             for id in self.serving.sent.services.iter().filter(|id| !order.services.contains(id)) {
                 if let Some(local) = self.services.get_mut(id) {
-                    local.dropped = order.number;
+                    local.dropped = Some(order.number);
                 }
             }
         }
@@ -440,6 +450,9 @@ impl Controller {
         self.check_lease(now);
         // What this node says of itself may have changed.
         self.dirty |= std::mem::replace(&mut self.serving.answered, answers) != answers;
+        for local in self.services.values_mut() {
+            local.dropped = local.dropped.filter(|&number| number > answers);
+        }
         for &id in present {
             self.services.entry(id).or_default();
         }
@@ -474,8 +487,8 @@ impl Controller {
 
     /// Nothing of ours is up any more.
     pub(super) fn holds_nothing(&self) -> bool {
-        let answered = self.serving.answered;
-        answered == self.serving.sent.number && self.services.values().all(|local| !local.may_be_up(answered))
+        let told = self.serving.answered == self.serving.sent.number;
+        told && self.services.values().all(|local| !local.may_be_up())
     }
 
     /// This node hears nothing and serves nothing: whatever is its to hold it declines, until a newer version.
@@ -519,12 +532,8 @@ impl Controller {
     /// Services that this node declined at the committed epoch.
     pub(super) fn own_failures(&self) -> Vec<ServiceId> {
         let epoch = self.epoch();
-        let answered = self.serving.answered;
-        self.services
-            .iter()
-            .filter(|(_, local)| local.has_declined(epoch, answered))
-            .map(|(&id, _)| id)
-            .collect()
+        let declined = self.services.iter().filter(|(_, local)| local.has_declined(epoch));
+        declined.map(|(&id, _)| id).collect()
     }
 
     /// The committed state changed.
@@ -535,10 +544,15 @@ impl Controller {
             let new = !self.services.contains_key(&slot.service);
             let local = self.services.entry(slot.service).or_default();
             if slot.holder != Some(self.me) && slot.phase == Phase::Held {
-                (local.from, local.last_holder) = (slot.holder, slot.holder);
+                local.from = slot.holder;
             }
             if new {
                 local.from = None;
+            }
+            let named = slot.holder.filter(|&holder| holder != self.me);
+            if named != local.named_to() {
+                local.named = named.map(|node| (node, now));
+                local.taker = local.taker.filter(|&taker| Some(taker) == named);
             }
         }
         if self.serving_lineage != state.lineage {

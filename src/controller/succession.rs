@@ -81,12 +81,13 @@ impl Controller {
         }
     }
 
-    /// The controller is down (own verdict), has left, or resigned in this node's favour.
+    /// The controller is down (own verdict), has left, or resigned in favour of this node, or of one that is down or has left.
     fn is_vacant(&self) -> bool {
         let Some(following) = &self.following else { return false };
-        let controller = following.term.author;
-        let verdict = self.suspicions.get(&controller).is_some_and(|suspicion| suspicion.verdict);
-        verdict || self.gone_for_good(controller) || following.heir == Some(self.me)
+        let lost = |node: NodeId| {
+            self.gone_for_good(node) || self.suspicions.get(&node).is_some_and(|suspicion| suspicion.verdict)
+        };
+        lost(following.term.author) || following.heir.is_some_and(|heir| heir == self.me || lost(heir))
     }
 
     fn gone_for_good(&self, node: NodeId) -> bool {

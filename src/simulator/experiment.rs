@@ -8,7 +8,7 @@ use super::random::Random;
 use super::run::{BOUND, CURRENT, cold_start};
 use super::settle::{Patience, settle};
 use super::world::World;
-use crate::config::ProbeInterval;
+use crate::config::{ProbeInterval, Quorum};
 use crate::vocabulary::ServiceId;
 
 /// Who dies.
@@ -58,6 +58,8 @@ pub fn deaths(deaths: &Deaths) -> Outages {
     let mut random = Random::new(deaths.seed);
     let mut plan = Plan::quiet(deaths.nodes, &mut random);
     plan.config.cluster.probe_interval = deaths.probe;
+    // As it is by default: half of them may go on.
+    plan.config.cluster.quorum = Quorum::Auto;
     // No commands: how long they take is not the protocol's.
     for service in &mut plan.config.services {
         (service.start, service.stop) = (None, None);

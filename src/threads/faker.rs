@@ -10,7 +10,7 @@ use super::life_signs::Watched;
 use super::mailbox::{Mailbox, Received, Sender};
 use super::published::Published;
 use crate::config::{Config, Prefixed};
-use crate::controller::{Input, LocalFault, Tampering};
+use crate::controller::{Input, LocalFault, Tampering, lasting};
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::{clock, frame, tcp};
@@ -290,14 +290,12 @@ impl Work {
 
     /// The addresses that shall be up now, with their prefixes.
     fn wanted(&self, config: &Config, services: &[ServiceId]) -> BTreeMap<IpAddr, u8> {
-        if self.faker.published.lease.is_over(clock::now()) {
+        let now = clock::now();
+        if self.faker.published.lease.is_over(now) {
             return BTreeMap::new();
         }
-        let now = clock::now();
         let ending = self.faker.published.lease.ending();
-        let ended = |service| ending.iter().any(|&(ending, at)| ending == service && at <= now);
-        let lasting = services.iter().filter(|&&service| !ended(service));
-        let services = lasting.filter_map(|&service| config.service(service));
+        let services = lasting(services, &ending, now).filter_map(|service| config.service(service));
         let addresses = services.flat_map(|service| &service.addresses);
         addresses.map(|&Prefixed { address, prefix }| (address, prefix)).collect()
     }

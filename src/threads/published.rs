@@ -226,12 +226,18 @@ impl Lease {
         shorter || changed || lapsed
     }
 
-    /// The same, numbered by what differs.
+    /// These, until then.
     #[cfg(test)]
     pub fn want(&self, services: &[ServiceId], until: Instant) -> bool {
+        self.replace_numbered(Wanted { services: services.to_vec(), until, ..Wanted::default() })
+    }
+
+    /// Numbered by what differs.
+    #[cfg(test)]
+    pub fn replace_numbered(&self, wanted: Wanted) -> bool {
         let (number, known) = self.wanted();
-        let number = number + u64::from(*known != *services);
-        self.replace(&Wanted { number, services: services.to_vec(), until, ..Wanted::default() })
+        let number = number + u64::from(*known != *wanted.services);
+        self.replace(&Wanted { number, ..wanted })
     }
 
     /// The faker's word: are aliases of ours up, or about to be?

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How much of each daemon's log explains a failure.
 const LOG_LINES: usize = 15;
+/// An outage of so many intervals is a riddle: the logs of that moment are printed.
+const LONG: u32 = 4;
 
 /// What to measure.
 #[derive(Args)]
@@ -220,6 +222,12 @@ fn once(stage: &mut Stage, chance: &mut Chance, result: &mut Result) -> Outcome<
             for victim in &victims {
                 let gap = stage.taken_over(*victim, start)?;
                 result.outages.add(gap.length());
+                if gap.length() > LONG * interval && result.system == System::Diehard {
+                    let title = result.scenario.title();
+                    let what =
+                        format!("{title}: {} took {:?}", stage.world.nodes[*victim].name, gap.length());
+                    println!("{}", stage.with_logs(&what, 3 * LOG_LINES));
+                }
                 if result.system == System::Diehard
                     && let Some(overhead) = decision::to_answer(stage, gap.to)?
                 {

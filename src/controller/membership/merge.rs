@@ -74,7 +74,7 @@ impl Controller {
             }
             // It has just taken what this node may be about to take, or meets this node, which has it too.
             Packet::TakeOver { service } | Packet::FailbackOk { service } => {
-                self.latch(service);
+                self.latch(service, None);
                 if self.services.get(&service).is_some_and(|local| local.wanted && local.present) {
                     let leader = self.controller().unwrap_or(self.me);
                     self.tell_outranked(header, leader, self.weight(now));

@@ -169,30 +169,36 @@ impl Controller {
     pub(in crate::controller) fn maybe_resign(&mut self, now: Instant) {
         let Some(state) = &self.committed else { return };
         let Some(office) = &self.office else { return };
-        let epoch = state.epoch;
+        let (epoch, p) = (state.epoch, self.timing.p);
         let quiet = state.table.iter().all(|slot| slot.phase == Phase::Held || slot.phase == Phase::Failed);
         let mine = self.priority(self.me);
-        let heir = state
+        let above = state
             .members
             .iter()
             .filter(|member| !member.leaving && self.is_calm(member.id) && self.priority(member.id) > mine)
-            .filter(|member| office.report_at(member.id, epoch).is_some())
-            .map(|member| member.id)
-            .max_by_key(|&id| self.priority(id));
-        let Some(heir) = heir else { return };
-        if !quiet || state.frozen {
-            return;
-        }
-        // Standby nodes lead as well; `fit_since` knows those that do not take services by their joining.
-        let since = office.notes.fit_since.get(&heir).copied().unwrap_or(office.won_at);
-        let due = since.max(office.won_at) + self.config.cluster.failback_delay;
-        // It was offered the office and did not come to lead: no majority hears it directly. Not soon again.
-        let refused = self.offered.get(&heir).map(|&(at, times)| at + HEIR_PAUSE * (1 << times.min(6)));
-        let due = due.max(refused.unwrap_or(Instant::ZERO));
-        if now < due {
-            self.look_again(due);
-            return;
-        }
+            .map(|member| member.id);
+        let due = |heir: NodeId| {
+            // Standby nodes lead as well; `fit_since` knows those that do not take services by their joining.
+            let since = office.notes.fit_since.get(&heir).copied().unwrap_or(office.won_at);
+            let due = since.max(office.won_at) + self.config.cluster.failback_delay;
+            // It was offered the office and did not come to lead: no majority hears it directly. Not soon again.
+            let refused = self.offered.get(&heir).map(|&(at, times)| at + HEIR_PAUSE * (1 << times.min(6)));
+            due.max(refused.unwrap_or(Instant::ZERO))
+        };
+        let Some(first) = above.clone().map(due).min().filter(|_| quiet && !state.frozen) else { return };
+        // Who died a moment ago is not suspected yet, and an office that is offered to it is nobody's for long: it goes to
+        // one that has answered the newest beat, a moment after all of them could.
+        let asked = office.newest_beat();
+        let look_at = match () {
+            () if now < first => first,
+            () if now < asked + p => asked + p,
+            () => office.next_beat + p,
+        };
+        let heir = above
+            .filter(|&heir| office.has_acknowledged(heir, asked) && office.report_at(heir, epoch).is_some())
+            .max_by_key(|&heir| self.priority(heir))
+            .filter(|&heir| now >= due(heir) && (asked + p..=asked + p * 2).contains(&now));
+        let Some(heir) = heir else { return self.look_again(look_at) };
         let until = office.root_end.min(now + self.timing.x);
         let times = self.offered.get(&heir).map_or(0, |&(_, times)| times + 1);
         self.offered.insert(heir, (now, times));

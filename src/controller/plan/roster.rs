@@ -96,7 +96,7 @@ impl Controller {
     pub(in crate::controller) fn plan_flags(&mut self, next: &mut State) {
         let config = Arc::clone(&self.config);
         let me = self.me;
-        let mine = |(_, local): &(&ServiceId, &serving::Local)| local.may_be_up(self.serving.answered);
+        let mine = |(_, local): &(&ServiceId, &serving::Local)| local.may_be_up();
         let own: Vec<ServiceId> = self.services.iter().filter(mine).map(|(&id, _)| id).collect();
         let Some(office) = &mut self.office else { return };
         let notes = &mut office.notes;

@@ -72,7 +72,7 @@ impl Controller {
             || to == self.me && self.is_ready(now, service);
         let failed = told.is_some_and(|(.., ok)| !*ok)
             || report.is_some_and(|report| report.failed.contains(&service))
-            || own.is_some_and(|local| local.has_declined(epoch, self.serving.answered));
+            || own.is_some_and(|local| local.has_declined(epoch));
         (ready, failed)
     }
 

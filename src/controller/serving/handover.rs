@@ -141,6 +141,9 @@ impl Controller {
         if epoch < self.epoch() {
             return;
         }
+        if let Some(local) = self.services.get_mut(&id) {
+            local.taker = Some(from);
+        }
         if let Some(office) = &mut self.office {
             office.notes.taken(id, epoch, from);
             self.dirty = true;

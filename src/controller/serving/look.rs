@@ -19,9 +19,24 @@ pub(in crate::controller) struct Look {
     pub(super) answered: u16,
     /// Latched: one answer, ever, blocks at least until then.
     pub(super) blocked_until: Option<Instant>,
+    /// Whose answers those were.
+    answerer: Answerer,
+    /// Of a holder that said goodbye, and may never have had it: sixteen probes, as after a latch.
+    unproved: bool,
     /// People know that it is blocked.
     pub(super) told: bool,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answerer {
+    Nobody,
+    One([u8; 6]),
+    /// More than one hardware address, or nobody knows which.
+    Unclear,
+}
+
+/// Probes that must be unanswered where somebody has answered, or may have.
+const AFTER_A_LATCH: u32 = 16;
 
 impl Look {
     /// The holder has let go: three probes suffice, unless somebody answered before.
@@ -43,6 +58,8 @@ impl Look {
             next: now,
             answered: 0,
             blocked_until: None,
+            answerer: Answerer::Nobody,
+            unproved: false,
             told: false,
         }
     }
@@ -79,7 +96,11 @@ impl Controller {
         careful: Option<Instant>,
     ) -> bool {
         let misses = self.config.cluster.hello_misses;
-        let needed = if look.quick { 3 } else { 2 * (misses + 1) };
+        let needed = match (look.quick, look.unproved) {
+            (true, _) => 3,
+            (false, true) => AFTER_A_LATCH,
+            (false, false) => 2 * (misses + 1),
+        };
         // Every probe but the last has had its time; the last one when its patience is over.
         let settled = look.sent - u32::from(look.sent > 0 && now < look.last + self.look_patience(look));
         if self.planted(Planted::LookNotLatched) {
@@ -90,7 +111,7 @@ impl Controller {
         }
         match look.blocked_until.max(careful) {
             None => settled >= needed,
-            Some(until) => now >= until && look.answered == 0 && settled >= 16,
+            Some(until) => now >= until && look.answered == 0 && settled >= AFTER_A_LATCH,
         }
     }
 
@@ -177,6 +198,7 @@ impl Controller {
     // ── looking ─────────────────────────────────────────────────────────────────────────────────────
 
     pub(in crate::controller) fn look(&mut self, now: Instant, id: ServiceId, quick: bool) {
+        let unproved = self.holder_parted(id) && !self.had_it(id);
         let local = self.services.entry(id).or_default();
         if local.wanted || local.present {
             return;
@@ -187,19 +209,20 @@ impl Controller {
             Some(_) => {}
             None => local.look = Some(Look::begin(now, quick)),
         }
+        if let Some(look) = &mut local.look {
+            look.unproved |= unproved;
+        }
         self.tick_look(now, id);
     }
 
-    /// A holder has let go, by its own word or its guardian's (J2) or by a new life's first word (J1), perhaps after
-    /// the state gave its services to this node. Whoever has answered for their addresses so far was its kernel, as
-    /// a rule: the latch need not wait for that any more. In case it was somebody else, the look is a whole one.
-    pub(in crate::controller) fn look_anew(&mut self, now: Instant, holder: NodeId) {
-        let state = self.committed.as_ref();
-        for (&id, local) in &mut self.services {
-            let named = state.and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-            let Some(look) = &mut local.look else { continue };
-            if look.blocked_until.is_some() && (named == Some(holder) || local.last_holder == Some(holder)) {
-                *look = Look { thorough: true, ..Look::begin(now, false) };
+    /// A node has let go of all that it had, by its own word or its guardian's (J2) or by a new life's first word (J1).
+    /// A latch need not wait any more for the kernel that answered, if it was that node's: whoever was named for the
+    /// address may never have had it. In case somebody else has it too, the look is a whole one.
+    pub(in crate::controller) fn look_anew(&mut self, now: Instant, node: NodeId) {
+        let Some(mac) = self.mac_of(node) else { return };
+        for look in self.services.values_mut().filter_map(|local| local.look.as_mut()) {
+            if look.answerer == Answerer::One(mac) {
+                *look = Look { thorough: true, unproved: look.unproved, ..Look::begin(now, false) };
             }
         }
     }
@@ -242,10 +265,13 @@ impl Controller {
         self.committed.as_ref()?.slot(id)?.holder
     }
 
-    /// As it told itself, every two seconds.
     fn holders_mac(&self, id: ServiceId) -> Option<[u8; 6]> {
-        let status = self.peers.get(&self.holder(id)?)?.status.as_ref()?;
-        Some(status.mac).filter(|mac| *mac != [0; 6])
+        self.mac_of(self.holder(id)?)
+    }
+
+    /// As it told itself, in this life or an earlier one.
+    fn mac_of(&self, node: NodeId) -> Option<[u8; 6]> {
+        self.peers.get(&node)?.mac
     }
 
     /// This node is among the three likeliest to get one of the suspects' services (so that the look is
@@ -321,20 +347,47 @@ impl Controller {
 
     /// The present holder said goodbye, or gave the service up: it has released it.
     pub(in crate::controller) fn holder_left(&self, id: ServiceId) -> bool {
+        self.holder_parted(id) && self.had_it(id)
+    }
+
+    fn holder_parted(&self, id: ServiceId) -> bool {
         let Some(state) = &self.committed else { return false };
-        let Some(slot) = state.slot(id) else { return false };
-        let Some(holder) = slot.holder else { return false };
+        let Some(holder) = state.slot(id).and_then(|slot| slot.holder) else { return false };
         state.member(holder).is_some_and(|member| self.has_left(holder, member.incarnation))
     }
 
+    /// The present holder has had it, as it said. Else its word says nothing of the kernel of the one before.
+    fn had_it(&self, id: ServiceId) -> bool {
+        let local = self.services.get(&id);
+        let said = local.is_some_and(|local| local.taker.is_some() && local.taker == local.named_to());
+        said || self.planted(Planted::QuickWithoutProof)
+    }
+
+    /// STATUS of who was named for longer than the kernel of the one before can have kept an address, and tells of nobody
+    /// else who has it: as good as TAKE_OVER, which this node may have missed.
+    pub(in crate::controller) fn hear_who_holds(&mut self, now: Instant, from: NodeId, status: &Status) {
+        let stay = self.longest_stay();
+        for (&id, local) in &mut self.services {
+            let long = local.named.is_some_and(|(node, since)| node == from && now.since(since) >= stay);
+            if long && !status.strangers.iter().any(|it| it.service == id && !it.served) {
+                local.taker = Some(from);
+            }
+        }
+    }
+
     /// F1: somebody outside has the address: as the look found out, or by his own word.
-    pub(in crate::controller) fn latch(&mut self, id: ServiceId) {
+    pub(in crate::controller) fn latch(&mut self, id: ServiceId, mac: Option<[u8; 6]>) {
         let life = self.config.cluster.valid_lft;
         let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
         let contact =
             holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
         if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
             look.answered |= 1;
+            look.answerer = match (look.answerer, mac) {
+                (Answerer::Nobody, Some(mac)) => Answerer::One(mac),
+                (Answerer::One(before), Some(mac)) if mac == before => Answerer::One(mac),
+                _ => Answerer::Unclear,
+            };
             let until = look.since.max(contact) + life + kernel_grace(life);
             look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
         }
@@ -346,7 +399,7 @@ impl Controller {
         if beside && self.holders_mac(id) == Some(mac) {
             return;
         }
-        self.latch(id);
+        self.latch(id, Some(mac));
         let Some(local) = self.services.get_mut(&id) else { return };
         if let Some(look) = &mut local.look {
             local.stranger = Some(mac);

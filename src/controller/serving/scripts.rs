@@ -53,7 +53,7 @@ impl Controller {
     /// `stop`, once the address is gone; not while another service here lives by the same command.
     pub(in crate::controller) fn stop_if_idle(&mut self, _now: Instant, id: ServiceId) {
         let Some(local) = self.services.get(&id) else { return };
-        if local.script != Script::Started || local.may_be_up(self.serving.answered) {
+        if local.script != Script::Started || local.may_be_up() {
             return;
         }
         let config = Arc::clone(&self.config);

@@ -87,7 +87,7 @@ pub struct Bench {
     cuts: BTreeSet<(usize, usize)>,
     lost: Option<Loss>,
     /// Somebody outside answers for this address until then.
-    strangers: BTreeMap<ServiceId, Instant>,
+    strangers: BTreeMap<ServiceId, (Instant, [u8; 6])>,
     /// Machines that do not reach that arbiter.
     pub without_arbiter: BTreeSet<(usize, Ipv4Addr)>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -257,7 +257,12 @@ impl Bench {
 
     /// Somebody outside answers probes for this address, so long.
     pub fn answer_for(&mut self, service: ServiceId, duration: Duration) {
-        self.strangers.insert(service, self.now + duration);
+        self.strangers.insert(service, (self.now + duration, [2, 0, 0, 0, 0, 99]));
+    }
+
+    /// The kernel of this place answers probes for this address, so long, whatever became of its daemon.
+    pub fn kernel_answers(&mut self, at: usize, service: ServiceId, duration: Duration) {
+        self.strangers.insert(service, (self.now + duration, mac(at)));
     }
 
     /// Everything written down so far is of no interest.
@@ -467,9 +472,9 @@ impl Bench {
                 };
                 let mut answer: Vec<[u8; 6]> =
                     self.holders(service).into_iter().filter(|&holder| hears(holder)).map(mac).collect();
-                if self.strangers.get(&service).is_some_and(|&until| now < until) {
-                    answer.push([2, 0, 0, 0, 0, 99]);
-                }
+                answer.extend(
+                    self.strangers.get(&service).filter(|(until, _)| now < *until).map(|(_, mac)| *mac),
+                );
                 answer.into_iter().for_each(|mac| self.report(at, Input::Claimed { service, mac }));
             }
             Effect::AskArbiter => {

@@ -7,7 +7,7 @@ use crate::controller::{Event, ServiceState};
 use crate::vocabulary::Instant;
 use std::time::Duration;
 
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(150);
 const VALID_LFT: Duration = Duration::from_secs(2);
 
 /// A cluster whose node 2 has just died, and the last moment at which node 0 heard it.

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Worker, serves};
 use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
-use crate::controller::{Event, Input, Why};
+use crate::controller::{Event, Input, Planted, Why};
 use crate::vocabulary::{Epoch, Incarnation};
 use crate::wire::{Command, Header, Packet};
 use std::time::Duration;
@@ -171,6 +171,48 @@ fn j2_a_goodbye_of_the_guardian_frees_the_services_at_once() {
     bench.wait("the removal", 500, |bench| bench.members(0).len() == 2);
 }
 
+/// The kernel of a dead daemon answers for service 3; who was named for it, and those who were not.
+fn waits_for_a_kernel(planted: Option<Planted>) -> (Bench, usize, Vec<usize>) {
+    let mut bench = Bench::formed(4);
+    bench.plant(planted);
+    bench.kill(3);
+    bench.kernel_answers(3, service(3), Duration::from_secs(60));
+    let named = |bench: &Bench| (0..3).find(|&at| bench.holder(0, service(3)) == Some(node(at)));
+    bench.wait("another holder", 1000, |bench| named(bench).is_some());
+    bench.run(100);
+    let waiting = named(&bench).expect("waited for");
+    (bench, waiting, (0..3).filter(|&at| at != waiting).collect())
+}
+
+/// Who waits for that kernel dies as well. Its goodbye says nothing of the kernel.
+#[test]
+fn j2_a_goodbye_of_who_never_had_it_shortens_no_look() {
+    for (planted, quick) in [(None, false), (Some(Planted::QuickWithoutProof), true)] {
+        let (mut bench, waiting, others) = waits_for_a_kernel(planted);
+        // As if the answers were lost.
+        bench.answer_for(service(3), Duration::ZERO);
+        worker_dies(&mut bench, waiting, &others);
+        let died = bench.now;
+        bench.wait("service 3 elsewhere", 1000, |bench| !bench.holders(service(3)).is_empty());
+        let after = bench.now.since(died);
+        assert_eq!(after < P, quick, "{after:?}");
+        // Every p/2, and p is T/16 here.
+        assert!(quick || after >= P * 4, "sixteen probes: {after:?}");
+    }
+}
+
+#[test]
+fn j2_a_goodbye_of_who_never_had_it_ends_no_latch() {
+    let (mut bench, waiting, others) = waits_for_a_kernel(None);
+    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(waiting) };
+    bench.kill(waiting);
+    bench.wait("its removal", 1000, |bench| bench.members(others[0]).len() == 2);
+    bench.answer_for(service(3), Duration::ZERO);
+    guardian_says(&mut bench, &header, &others);
+    bench.always("the latch", 1000, |bench| bench.holders(service(3)).is_empty());
+    bench.wait("service 3 elsewhere", 3000, |bench| !bench.holders(service(3)).is_empty());
+}
+
 #[test]
 fn j2_a_goodbye_of_the_controllers_guardian_elects_the_next_one_and_frees_its_services_at_once() {
     let mut bench = Bench::formed(3);
@@ -213,10 +255,12 @@ fn j2_a_goodbye_ends_a_latched_look_once() {
             bench.wait("its removal", 3000, |bench| bench.members(0).len() == 2);
             bench.start(1);
             bench.wait("its return", 3000, |bench| bench.members(1).len() == 3);
+            // All have said their STATUS.
+            bench.run(20);
         }
         let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
         bench.kill(2);
-        bench.answer_for(service(2), Duration::from_secs(60));
+        bench.kernel_answers(2, service(2), Duration::from_secs(60));
         bench.run(600);
         assert!(bench.holders(service(2)).is_empty(), "latched");
         bench.answer_for(service(2), Duration::ZERO);
@@ -235,7 +279,7 @@ fn j2_a_goodbye_ends_a_latched_look_once() {
 fn j1_the_first_word_of_a_new_life_ends_a_latched_look() {
     let mut bench = Bench::formed(3);
     bench.kill(2);
-    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.kernel_answers(2, service(2), Duration::from_secs(60));
     bench.run(600);
     assert!(bench.holders(service(2)).is_empty(), "latched");
     bench.answer_for(service(2), Duration::ZERO);
@@ -251,7 +295,7 @@ fn j2_a_goodbye_said_again_does_not_roll_the_dice_again() {
     let mut bench = Bench::formed(3);
     let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
     bench.kill(2);
-    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.kernel_answers(2, service(2), Duration::from_secs(60));
     bench.run(600);
     guardian_says(&mut bench, &header, &[0, 1]);
     bench.run(10);

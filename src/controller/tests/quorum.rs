@@ -3,7 +3,7 @@
 use super::bench::{Bench, serves};
 use super::settings::{node, service, settings};
 use crate::config::{Config, Quorum};
-use crate::controller::{Event, Input};
+use crate::controller::{Event, Input, Planted};
 use crate::wire::{Command, Packet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -40,6 +40,21 @@ fn q1_a_minority_serves_only_where_half_or_fewer_may() {
         let served: Vec<usize> =
             (0..nodes).filter(|&at| bench.machines[last].aliases.contains(&service(at))).collect();
         assert_eq!(served, expected, "{nodes} nodes, {quorum:?}, arbiter {arbiter}");
+    }
+}
+
+#[test]
+fn q1_half_is_no_quorum() {
+    for (planted, double) in [(None, false), (Some(Planted::HalfIsAQuorum), true)] {
+        let mut bench = Bench::formed(4);
+        bench.plant(planted);
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            bench.cut(a, b);
+            bench.cut(b, a);
+        }
+        bench.run(3000);
+        let twice = (0..4).any(|at| bench.holders(service(at)).len() > 1);
+        assert_eq!(twice, double, "{planted:?}");
     }
 }
 

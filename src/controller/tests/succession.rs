@@ -1,10 +1,10 @@
 //! E: who becomes controller when there is none.
 
 use super::bench::{Bench, Sent};
-use super::settings::{MARGIN, MEMBER, P, PROMISE, X, node, service, settings};
+use super::settings::{MARGIN, MEMBER, P, PROMISE, T, X, node, service, settings};
 use crate::controller::{Event, Planted, Why};
 use crate::vocabulary::{Incarnation, Instant, Term};
-use crate::wire::{Packet, State};
+use crate::wire::{Command, Packet, State};
 use std::time::Duration;
 
 fn is_elected(event: &Event) -> bool {
@@ -272,6 +272,39 @@ fn the_office_goes_back_to_the_highest_priority_once_that_is_stable() {
         });
         assert!(bad.is_none(), "node {at}");
     }
+}
+
+/// Three that are led by node 1, and node 0 about to get the office; it holds nothing, so no move home comes before that.
+fn with_an_heir() -> Bench {
+    let mut bench = Bench::formed(4);
+    bench.command(1, Command::Standby { node: node(0) }).expect("accepted");
+    bench.wait("its service elsewhere", 2000, |bench| bench.holders(service(0)).iter().any(|&at| at != 0));
+    bench.kill(0);
+    bench.wait("a new controller", 1000, |bench| bench.event(1, is_elected).is_some());
+    bench.run(500);
+    bench.start(0);
+    bench.wait("the join", 3000, |bench| bench.members(1).len() == 4);
+    bench
+}
+
+/// Whoever is offered the office may have died a moment before, or dies a moment after.
+#[test]
+fn an_heir_that_dies_leaves_nobody_without_a_controller_for_long() {
+    let mut bench = with_an_heir();
+    bench.wait("its office", 3000, |bench| bench.event(0, is_elected).is_some());
+    let due = bench.now;
+    let mut slowest = Duration::ZERO;
+    for millis in (0..250).step_by(2) {
+        let mut bench = with_an_heir();
+        bench.run_to(due + Duration::from_millis(millis) - T * 6 / 5);
+        bench.kill(0);
+        let died = bench.now;
+        let led = |bench: &Bench| bench.members(1).len() == 3 && bench.controller(1).view(bench.now).quorum;
+        bench.wait("a controller", 3000, led);
+        slowest = slowest.max(bench.now.since(died));
+    }
+    // Its death is seen after 1.6 T; then two promises lapse, and whole leases (E4).
+    assert!(slowest < T * 6, "{slowest:?}");
 }
 
 /// Its votes go to nobody who could use them: it must not bind their givers for ever.

@@ -66,14 +66,19 @@ fn neighbour_discovery_is_understood_by_the_kernel() {
         let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0], &target.octets()[..]].concat();
         let to = "ff02::1:ff00:21".parse().expect("an address");
         let probe = frame::icmpv6_multicast(socket.mac(), Ipv6Addr::UNSPECIFIED, to, &solicitation);
-        socket.send(&probe).expect("sent");
-        loop {
+        // The neighbour's IPv6 answers when the kernel has seen that its cable is plugged in: on a busy machine that is later.
+        let patience = clock::now() + Duration::from_secs(60);
+        let mut answered = false;
+        while !answered && clock::now() < patience {
+            socket.send(&probe).expect("sent");
+            if wait(&[socket.as_fd()], clock::now() + Duration::from_millis(200)).expect("waits") == 0 {
+                continue;
+            }
             let frame = hear(&socket);
             let message = frame::icmpv6_of(&frame).expect("neighbour discovery").to_vec();
-            if message[0] == 136 && message[8..24] == target.octets() {
-                break;
-            }
+            answered = message[0] == 136 && message[8..24] == target.octets();
         }
+        assert!(answered, "nobody has it");
         drop(done);
         neighbour.join().expect("no assertion failed");
     });

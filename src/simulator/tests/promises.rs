@@ -61,6 +61,13 @@ fn who_leaves_waits_for_the_answer_to_its_last_order() {
     kept(&storm(931_930, 4));
 }
 
+/// All of one daemon was killed; the next holder, which waited for its kernel, died as well, and its guardian's goodbye let the
+/// third take the address after three probes, which were lost.
+#[test]
+fn the_goodbye_of_who_never_had_it_shortens_no_look() {
+    kept(&storm(981_663, 9));
+}
+
 /// Two nodes joined at once, and the LANs were cut between the proposal and its commit: the old controller and the two had a
 /// majority of the new members, which nobody had agreed to, the others one of the old members.
 #[test]

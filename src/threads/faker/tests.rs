@@ -69,17 +69,9 @@ impl Lab {
     }
 
     fn serve_and_announce(&self, services: &[ServiceId], lease: Duration, at_once: &[ServiceId]) {
-        let (number, known) = self.published.lease.wanted();
-        let number = number + u64::from(*known != *services);
-        let until = clock::now() + lease;
-        let wanted = Wanted {
-            number,
-            services: services.to_vec(),
-            until,
-            at_once: at_once.to_vec(),
-            ..Wanted::default()
-        };
-        if self.published.lease.replace(&wanted) {
+        let (services, at_once) = (services.to_vec(), at_once.to_vec());
+        let wanted = Wanted { services, until: clock::now() + lease, at_once, ..Wanted::default() };
+        if self.published.lease.replace_numbered(wanted) {
             self.orders.offer(Order::Compare).expect("room");
         }
     }
