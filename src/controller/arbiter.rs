@@ -93,6 +93,27 @@ impl Controller {
         answered > Instant::ZERO && now < answered + self.root()
     }
 
+    /// Under `arbiter`, of a node that this one finds down: the answer is to a question from after that, when both LANs were
+    /// cut already, so that only this side of the cut has one. Both may have answers from before it.
+    pub(super) fn arbiter_answered_since(&self, node: NodeId) -> bool {
+        let verdict = self.suspicions.get(&node).and_then(|suspicion| suspicion.verdict);
+        self.rule() != Rule::Arbiter
+            || verdict.is_none_or(|at| self.asking.answered >= at)
+            || self.planted(Planted::AnswerFromBeforeTheCut)
+    }
+
+    /// Somebody was found down since the question answered last: the next one goes out at once.
+    fn owes_new_answer(&self) -> bool {
+        self.suspicions.keys().any(|&node| !self.arbiter_answered_since(node))
+    }
+
+    /// This node found somebody down.
+    pub(super) fn arbiter_after_verdict(&mut self, now: Instant) {
+        if self.owes_new_answer() {
+            self.asking.next = now;
+        }
+    }
+
     /// L3 with Q2: the time that backs the root, of the time of a majority and of the time at which everybody
     /// of whom nothing bad is known acknowledged.
     pub(super) fn arbitrate(&self, majority: Instant, calm: Instant) -> Instant {
@@ -180,7 +201,7 @@ impl Controller {
         // Counted from an old question it is worth nothing, and the next one is asked at once; else the beat
         // takes the next one with it, or, where there is none, its own time comes right after.
         self.asking.next = (asked + t + p / 8).max(now + p / 8);
-        if !self.has_arbiter(now) {
+        if !self.has_arbiter(now) || self.owes_new_answer() {
             self.asking.next = now;
         }
         self.dirty = true;

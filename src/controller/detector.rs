@@ -41,8 +41,8 @@ pub(super) struct Suspicion {
     probing: bool,
     probes: u32,
     next_probe: Instant,
-    /// D6: this node's own verdict.
-    pub verdict: bool,
+    /// D6: when this node came to its own verdict.
+    pub verdict: Option<Instant>,
     /// Others with a verdict (D7).
     pub others: BTreeSet<NodeId>,
     /// Of the SUSPECT sent last.
@@ -102,7 +102,7 @@ impl Controller {
             return true;
         }
         let Some(suspicion) = self.suspicions.get(&node) else { return false };
-        suspicion.verdict && (!suspicion.others.is_empty() || !self.has_second_observer(node))
+        suspicion.verdict.is_some() && (!suspicion.others.is_empty() || !self.has_second_observer(node))
     }
 
     /// Somebody besides this node and the suspect lives and could see it too.
@@ -274,7 +274,7 @@ impl Controller {
             probing: true,
             probes: 0,
             next_probe: now,
-            verdict: false,
+            verdict: None,
             others: BTreeSet::new(),
             nonce: 0,
             present: BTreeSet::new(),
@@ -298,7 +298,7 @@ impl Controller {
         let Some(since) = self.suspicions.get(&node).map(|suspicion| suspicion.since) else { return };
         let (cut_off, mute) = (self.hears_nobody(since), self.is_mute());
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
-        if mute && !suspicion.verdict {
+        if mute && suspicion.verdict.is_none() {
             // An own fault is no silence of the other side.
             suspicion.since = now;
             suspicion.probes = 0;
@@ -307,9 +307,9 @@ impl Controller {
         let enough = suspicion.probes >= 2 * (misses + 1)
             && now.since(suspicion.since) >= self.timing.p * (misses + 1);
         let mut fresh = false;
-        let doubts_itself = enough && cut_off && !suspicion.verdict;
-        if enough && !suspicion.verdict && !cut_off {
-            suspicion.verdict = true;
+        let doubts_itself = enough && cut_off && suspicion.verdict.is_none();
+        if enough && suspicion.verdict.is_none() && !cut_off {
+            suspicion.verdict = Some(now);
             fresh = true;
             let after = now.since(suspicion.since);
             self.effects.push_back(Effect::Event(Event::Down { node, incarnation, after }));
@@ -320,7 +320,7 @@ impl Controller {
         let settled = suspicion.probes > 16 * (misses + 1) || doubts_itself;
         suspicion.next_probe = now + if settled { self.timing.t } else { half };
         let odd = suspicion.probes % 2 == 1;
-        let verdict = suspicion.verdict;
+        let verdict = suspicion.verdict.is_some();
         let raised = suspicion.raised;
         suspicion.nonce = nonce;
         if suspicion.probing {
@@ -332,6 +332,9 @@ impl Controller {
         if raised && !verdict && !doubts_itself {
             let packet = Packet::Suspect { suspect: node, incarnation, candidacy: None, nonce };
             self.spread_suspicion(now, node, packet);
+        }
+        if fresh {
+            self.arbiter_after_verdict(now);
         }
         if verdict && (odd || fresh) {
             self.tell_all(Packet::FailDown { node, incarnation });
@@ -404,7 +407,7 @@ impl Controller {
         self.ring.watch_since = now;
         self.ring.hello_sent = None;
         self.ring.next_resend = Instant::MAX;
-        for suspicion in self.suspicions.values_mut().filter(|suspicion| !suspicion.verdict) {
+        for suspicion in self.suspicions.values_mut().filter(|suspicion| suspicion.verdict.is_none()) {
             suspicion.since = now;
             suspicion.probes = 0;
             suspicion.present.clear();
@@ -413,7 +416,7 @@ impl Controller {
             for suspicion in self.suspicions.values_mut() {
                 suspicion.since = now;
                 suspicion.probes = 0;
-                suspicion.verdict = false;
+                suspicion.verdict = None;
                 suspicion.others.clear();
             }
         }

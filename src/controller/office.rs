@@ -123,7 +123,11 @@ impl Controller {
         if 2 * count > members.len() || (2 * count == members.len() && self.planted(Planted::HalfIsAQuorum)) {
             return true;
         }
-        self.may_go_alone() && count > 0 && members.iter().all(|&member| does(member) || self.is_down(member))
+        self.may_go_alone()
+            && count > 0
+            && members
+                .iter()
+                .all(|&member| does(member) || (self.is_down(member) && self.arbiter_answered_since(member)))
     }
 
     /// The newest time that a quorum backs, of the times that `acked` gives (L3). Where half or fewer may
@@ -141,7 +145,8 @@ impl Controller {
             .filter(|&&member| !self.suspicions.contains_key(&member) && !self.is_down(member))
             .map(|&member| acked(member))
             .min();
-        self.arbitrate(majority, calm.unwrap_or(Instant::ZERO))
+        let cut_off = members.iter().any(|&member| !self.arbiter_answered_since(member));
+        self.arbitrate(majority, calm.filter(|_| !cut_off).unwrap_or(Instant::ZERO))
     }
 
     /// L3: root_end follows the acknowledgements.
@@ -360,6 +365,7 @@ impl Controller {
         let alone = self.planted(Planted::CommitAlone);
         now < office.root_end
             && now >= proposal.not_before
+            && proposal.revoked.iter().all(|&node| self.arbiter_answered_since(node))
             && proposal.acks.contains(&self.me)
             && [self.basis(), proposal.state.base_ids(), proposal.state.ids()]
                 .iter()

@@ -49,6 +49,8 @@ pub enum Planted {
     RivalsAreSilent,
     /// Q2: what was asked while the arbiter was silent counts. One drill in two thousand sees it, a unit test always.
     LookCountsCutOff,
+    /// Q2: under `arbiter` an answer to a question from before the cut counts against who is on its other side.
+    AnswerFromBeforeTheCut,
     /// F1: a goodbye makes the look short, whether its sender ever had the address or not. A unit test sees it.
     QuickWithoutProof,
     /// F1: takes without a look.

@@ -85,7 +85,8 @@ impl Controller {
     fn is_vacant(&self) -> bool {
         let Some(following) = &self.following else { return false };
         let lost = |node: NodeId| {
-            self.gone_for_good(node) || self.suspicions.get(&node).is_some_and(|suspicion| suspicion.verdict)
+            self.gone_for_good(node)
+                || self.suspicions.get(&node).is_some_and(|suspicion| suspicion.verdict.is_some())
         };
         lost(following.term.author) || following.heir.is_some_and(|heir| heir == self.me || lost(heir))
     }
@@ -209,7 +210,7 @@ impl Controller {
                 return None;
             }
         }
-        let verdict = self.suspicions.get(&controller).is_some_and(|suspicion| suspicion.verdict);
+        let verdict = self.suspicions.get(&controller).is_some_and(|suspicion| suspicion.verdict.is_some());
         Some(verdict.then_some(controller))
     }
 

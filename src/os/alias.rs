@@ -204,15 +204,19 @@ impl Card {
     }
 
     /// What is written where the kernel would round the end up by nearly half a second gets a second less, if it has two:
-    /// it ends too soon rather than too late, and the next renewal, a third of a second later at most, makes up for it.
+    /// it ends too soon rather than too late, and the next renewal, a third of a second later as a rule, makes up for it.
     fn seconds_now(&self, lifetime: Duration) -> u32 {
         let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(FOR_EVER - 1).clamp(1, FOR_EVER - 1);
         if seconds > 1 && !self.is_punctual() { seconds - 1 } else { seconds }
     }
 
-    /// Would the kernel end on time what is renewed now?
-    pub fn is_punctual(&self) -> bool {
-        self.timer.wait(clock::monotonic(), clock::processor()).is_zero()
+    /// How long from now until the kernel would end on time what is renewed: as a rule zero.
+    pub fn punctual_in(&self) -> Duration {
+        self.timer.wait(clock::monotonic(), clock::processor())
+    }
+
+    fn is_punctual(&self) -> bool {
+        self.punctual_in().is_zero()
     }
 
     /// Removes an address of ours; fine if it is not there. Whatever the kernel takes along (the other

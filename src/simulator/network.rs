@@ -39,8 +39,10 @@ pub struct Network {
     ports: [Vec<Port>; 2],
     /// Bit `to` of entry `from`: frames of that pair vanish in that direction.
     pairs: [Vec<u64>; 2],
-    /// The arbiter on the external LAN: in which group; `None`: switched off.
-    pub arbiter: Option<u8>,
+    /// The group of the external LAN that the arbiter's cable is in.
+    pub arbiter: u8,
+    /// It is switched on.
+    pub arbiter_on: bool,
     /// How bad each LAN is at this moment.
     pub weather: [Weather; 2],
 }
@@ -60,7 +62,8 @@ impl Network {
         Network {
             ports: [vec![WHOLE; nodes], vec![WHOLE; nodes]],
             pairs: [vec![0; nodes], vec![0; nodes]],
-            arbiter: Some(0),
+            arbiter: 0,
+            arbiter_on: true,
             weather: [Weather::default(); 2],
         }
     }
@@ -80,7 +83,7 @@ impl Network {
 
     /// The arbiter and this node hear each other, if chance lets them.
     pub fn has_arbiter(&self, node: usize) -> bool {
-        self.arbiter.is_some() && self.clients(node) == self.arbiter
+        self.arbiter_on && self.clients(node) == Some(self.arbiter)
     }
 
     /// The switch port's two directions.
@@ -109,7 +112,7 @@ impl Network {
 
     /// Everything plugged and whole, no loss.
     pub fn heal(&mut self) {
-        self.arbiter = Some(0);
+        (self.arbiter, self.arbiter_on) = (0, true);
         for at in 0..2 {
             self.ports[at].fill(WHOLE);
             self.pairs[at].fill(0);

@@ -69,6 +69,8 @@ struct Work {
     answered: u64,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
+    /// When all that is up was renewed last.
+    renewed: Instant,
     /// The next service that goes before the lease does.
     next_ending: Instant,
     /// What could not be done and was said already, until it can.
@@ -87,6 +89,7 @@ impl Faker {
             answered: 0,
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
+            renewed: Instant::ZERO,
             next_ending: Instant::MAX,
             troubles: BTreeMap::new(),
         };
@@ -136,13 +139,18 @@ impl Work {
 
     fn renew_if_due(&mut self, now: Instant) {
         let idle = self.up.is_empty() && self.faker.published.lease.services().is_empty();
-        if now >= self.next_renewal && !idle {
-            self.renew(now);
+        if now < self.next_renewal || idle {
+            return;
+        }
+        let lifetime = self.faker.published.config().cluster.valid_lft;
+        match postponed(now, self.faker.card.punctual_in(), self.renewed, lifetime) {
+            Some(later) => self.next_renewal = later,
+            None => self.renew(now),
         }
     }
 
     fn may_renew_early(&self, now: Instant) -> bool {
-        now + self.renewal_interval() / 2 >= self.next_renewal && self.faker.card.is_punctual()
+        now + self.renewal_interval() / 2 >= self.next_renewal && self.faker.card.punctual_in().is_zero()
     }
 
     fn renewal_interval(&self) -> Duration {
@@ -324,6 +332,8 @@ impl Work {
         }
         if failed {
             self.compare();
+        } else {
+            self.renewed = now;
         }
     }
 
@@ -477,6 +487,12 @@ impl Work {
         let role = LinkRole::External;
         let _ = self.faker.driver.offer(Told::Happened(Box::new(Input::SendFailed { role, fault })));
     }
+}
+
+/// When to renew instead of now, by a thread that woke late, where the kernel would round the end up: what would be written, a
+/// second less, ends before what runs.
+fn postponed(now: Instant, punctual_in: Duration, renewed: Instant, lifetime: Duration) -> Option<Instant> {
+    (!punctual_in.is_zero() && now + punctual_in < renewed + lifetime / 2).then(|| now + punctual_in)
 }
 
 #[cfg(test)]

@@ -193,6 +193,29 @@ fn q2_what_was_looked_at_without_the_arbiter_does_not_count() {
     }
 }
 
+/// Two of three lost the third, and a moment later the arbiter: they lead on with an answer from that moment, the third with
+/// one from after it.
+#[test]
+fn q2_an_answer_from_before_the_verdict_does_not_count_against_the_other_side() {
+    let ever_twice = |planted| {
+        (0..50).any(|cut_at| {
+            let mut bench = Bench::formed_of(under(3, Quorum::Arbiter));
+            bench.plant(planted);
+            bench.run(200 + 2 * cut_at);
+            bench.isolate(2);
+            bench.run(30);
+            without(&mut bench, 0, GATEWAY);
+            without(&mut bench, 1, GATEWAY);
+            (0..300).any(|_| {
+                bench.run(1);
+                (0..3).any(|number| bench.holders(service(number)).len() > 1)
+            })
+        })
+    };
+    assert!(ever_twice(Some(Planted::AnswerFromBeforeTheCut)));
+    assert!(!ever_twice(None));
+}
+
 #[test]
 fn q2_who_still_answers_is_never_taken_from() {
     // The daemons do not hear each other, but ARP goes through and both reach the gateway: orphaned, not taken.

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 24] = [
+const ALL: [Planted; 25] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -25,6 +25,7 @@ const ALL: [Planted; 24] = [
     Planted::GrantWhileRevoking,
     Planted::MinorityWithoutArbiter,
     Planted::MinorityLooksShortly,
+    Planted::AnswerFromBeforeTheCut,
     Planted::HalfIsAQuorum,
     Planted::CommitAlone,
     Planted::VotersStatesForgotten,
@@ -51,8 +52,9 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::AbortWithoutWaiting, Drill::Moves, &[106, 113, 227]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[7, 107, 285]),
-    (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[3, 6, 11]),
-    (Planted::MinorityLooksShortly, Drill::Arbiter, &[291, 386, 1439]),
+    (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[30, 49, 102]),
+    (Planted::MinorityLooksShortly, Drill::Arbiter, &[466, 486, 1260]),
+    (Planted::AnswerFromBeforeTheCut, Drill::Arbiter, &[1091]),
     (Planted::HalfIsAQuorum, Drill::Isolation, &[1, 5, 6]),
     (Planted::CommitAlone, Drill::Isolation, &[34, 35, 39]),
     (Planted::VotersStatesForgotten, Drill::Isolation, &[46, 78, 599]),
@@ -89,7 +91,9 @@ fn faults(planted: Planted) -> &'static [Drill] {
         | Planted::ActOnProposal
         | Planted::GrantToWhoIsBehind => &[Drill::Isolation, Drill::Moves],
         Planted::VotersStatesForgotten => &[Drill::Amnesia, Drill::Isolation, Drill::Moves],
-        Planted::MinorityWithoutArbiter | Planted::MinorityLooksShortly => &[Drill::Arbiter],
+        Planted::MinorityWithoutArbiter | Planted::MinorityLooksShortly | Planted::AnswerFromBeforeTheCut => {
+            &[Drill::Arbiter]
+        }
     }
 }
 

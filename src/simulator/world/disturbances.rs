@@ -135,9 +135,9 @@ impl World {
         self.fault_told(0, &format!("{roles:?} split into {groups:?}"));
         for role in roles {
             self.network.split(role, &groups);
-            if role == LinkRole::External && self.has_arbiter() && self.network.arbiter.is_some() {
+            if role == LinkRole::External && self.has_arbiter() && self.network.arbiter_on {
                 // On either side, or alone: the gateway's own cable.
-                self.network.arbiter = Some(self.random.below(parts + 1) as u8);
+                self.network.arbiter = self.random.below(parts + 1) as u8;
             }
             self.schedule(lasts, Event::Mend(Mend::Whole(role)));
         }
@@ -170,7 +170,7 @@ impl World {
 
     fn arbiter_fails(&mut self) {
         self.fault_told(0, "the arbiter is off");
-        self.network.arbiter = None;
+        self.network.arbiter_on = false;
         let lasts = self.lasts();
         self.schedule(lasts, Event::Mend(Mend::Arbiter));
     }
@@ -306,8 +306,8 @@ impl World {
                 self.fault_told(0, &format!("{role} whole again"));
                 let groups = vec![0; self.hosts.len()];
                 self.network.split(role, &groups);
-                if role == LinkRole::External && self.network.arbiter.is_some() {
-                    self.network.arbiter = Some(0);
+                if role == LinkRole::External {
+                    self.network.arbiter = 0;
                 }
                 self.judge_all();
             }
@@ -339,7 +339,7 @@ impl World {
             Mend::Checks(_) => {}
             Mend::Arbiter => {
                 self.fault_told(0, "the arbiter is back");
-                self.network.arbiter = Some(0);
+                self.network.arbiter_on = true;
             }
             Mend::Isolation(role, groups) => {
                 self.fault_told(0, &format!("{role} isolation over"));

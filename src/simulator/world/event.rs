@@ -67,7 +67,7 @@ pub enum Mend {
     Port(LinkRole, usize),
     /// The checks of this node are well again.
     Checks(usize),
-    /// The arbiter is back, and reached by all.
+    /// The arbiter is back, on the side of a cut where it was.
     Arbiter,
     /// This pair hears each other again.
     Pair(LinkRole, usize, usize),

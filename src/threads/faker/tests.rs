@@ -385,3 +385,18 @@ fn orders_without_end_keep_no_address_from_being_renewed() {
         lab.end();
     });
 }
+
+#[test]
+fn a_renewal_that_would_shorten_a_lifetime_waits() {
+    let ms = Duration::from_millis;
+    let renewed = Instant::ZERO + ms(5000);
+    let (now, life) = (renewed + ms(300), ms(2000));
+    assert_eq!(postponed(now, ms(0), renewed, life), None, "it would be ended on time");
+    assert_eq!(postponed(now, ms(250), renewed, life), Some(now + ms(250)));
+    assert_eq!(
+        postponed(renewed + ms(800), ms(250), renewed, life),
+        None,
+        "by then half of what runs would be over"
+    );
+    assert_eq!(postponed(now, ms(250), Instant::ZERO, life), None, "nothing runs that lasts");
+}
