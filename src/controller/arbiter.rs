@@ -194,7 +194,7 @@ impl Controller {
         let Some(asked) = self.asking.asked.remove(&arbiter) else { return };
         let was_silent = self.asking.unanswered > 1 && now.since(asked) > p;
         if was_silent && !self.planted(Planted::LookCountsCutOff) {
-            self.look_again_with_arbiter(now);
+            self.restart_looks(now);
         }
         self.asking.answered = self.asking.answered.max(asked);
         self.asking.unanswered = 0;

@@ -99,8 +99,8 @@ pub enum Input {
     /// What `load` measures of this machine, in thousandths of a full one; `None`: nothing. Steady: sent when it has
     /// changed by a step.
     Load(Option<u32>),
-    /// The owner of the clock woke later than it should have (D5). What arrived meanwhile has already
-    /// been handed in; what expired has not been acted on yet.
+    /// The owner of the clock woke later than it should have, or was stopped (D5). Handed in before anything else: what
+    /// arrived meanwhile comes next, then what expired.
     Late {
         /// By how much.
         by: Duration,

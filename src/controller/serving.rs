@@ -561,14 +561,14 @@ impl Controller {
         }
     }
 
-    /// After an own pause somebody else may have announced meanwhile; in less than T nobody can have taken
-    /// over, and a busy machine that is late again and again shall not fill the LAN.
+    /// After an own pause somebody else may have what is served or looked for here; in less than T nobody can have
+    /// taken over, and a busy machine that is late again and again shall not fill the LAN.
     pub(super) fn serving_late(&mut self, now: Instant, by: Duration) {
         self.check_lease(now);
-        if by < self.timing.t {
-            return;
+        if by >= self.timing.t {
+            self.restart_looks(now);
+            self.announce_held(now);
         }
-        self.announce_held(now);
     }
 
     /// Everything that is served here.

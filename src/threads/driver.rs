@@ -40,7 +40,7 @@ use std::time::Duration;
 mod lateness;
 mod stopwatch;
 pub mod trips;
-use lateness::Lateness;
+use lateness::{Lateness, Readings};
 use stopwatch::Stopwatch;
 
 /// Messages that may wait: over a second of everything that a cluster of 64 nodes says to its controller.
@@ -126,6 +126,7 @@ struct Work {
     own: VecDeque<Input>,
     outgoing: Vec<Outgoing>,
     lateness: Lateness,
+    readings: Readings,
     stopwatch: Stopwatch,
     /// Who can be asked whom they see.
     witnesses: Vec<NodeId>,
@@ -151,6 +152,7 @@ impl Driver {
             own: VecDeque::new(),
             outgoing: Vec::new(),
             lateness: Lateness::new(now),
+            readings: Readings::new(now),
             stopwatch: Stopwatch::default(),
             witnesses: Vec::new(),
             other_members: true,
@@ -185,10 +187,12 @@ impl Work {
         // best Lp + X = 1.95 T after the beat, less twice this for the controller and twice for its holder (L8): it has
         // to last until the next beat is there.
         self.lateness.measure(woke, by.min(self.config.cluster.hello_interval / 6));
-        let late = by > self.probe_interval;
+        self.readings.slept(deadline, woke);
+        let late = self.readings.behind(woke) > self.probe_interval;
         if late {
             // Receivers that slept with us bring what has arrived before anything expires.
             clock::sleep_until(woke + SETTLE.min(self.probe_interval / 2));
+            self.now();
         }
         let most = if late { MESSAGES } else { IN_A_ROW };
         for _ in 0..most {
@@ -206,11 +210,8 @@ impl Work {
             }
             self.take(told);
         }
-        if late {
-            self.handle(Input::Late { by });
-        }
         self.measure();
-        let now = clock::now();
+        let now = self.now();
         if now >= self.driver.controller.next_timeout() {
             self.driver.controller.handle_timeout(now);
             self.take_effects(now);
@@ -256,8 +257,18 @@ impl Work {
         };
     }
 
-    fn handle(&mut self, input: Input) {
+    /// For the controller, which hears of a pause before anything else: where it stood before that, nothing stands (D5).
+    fn now(&mut self) -> Instant {
         let now = clock::now();
+        if let Some(by) = self.readings.read(now, self.probe_interval) {
+            self.driver.controller.handle(now, Input::Late { by });
+            self.take_effects(now);
+        }
+        now
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
         self.stopwatch.sees(now, self.overdue(), &input);
         if let Input::Packet { header, packet: Packet::HelloAck { nonce } } = &input
             && let Some(mut trips) = self.driver.published.trips.try_lock()

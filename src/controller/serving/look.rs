@@ -227,9 +227,9 @@ impl Controller {
         }
     }
 
-    /// Q2: an arbiter that was silent answers again. Whoever has an address may be where it is: what was asked meanwhile
-    /// was asked into nothing. An answer that was heard counts all the same.
-    pub(in crate::controller) fn look_again_with_arbiter(&mut self, now: Instant) {
+    /// What was asked until now does not count, an answer that was heard does. Q2: an arbiter that was silent answers again;
+    /// whoever has an address may be where it is, and it was asked into nothing. D5: this node slept, and others did not.
+    pub(in crate::controller) fn restart_looks(&mut self, now: Instant) {
         for look in self.services.values_mut().filter_map(|local| local.look.as_mut()) {
             (look.sent, look.last, look.next, look.quick) = (0, now, now, false);
         }

@@ -1,9 +1,9 @@
 //! F: look before you take.
 
 use super::bench::{Bench, serves};
-use super::settings::{P, node, service, settings};
+use super::settings::{P, T, node, service, settings};
 use crate::config::OnConflict;
-use crate::controller::{Event, ServiceState};
+use crate::controller::{Event, Input, ServiceState};
 use crate::vocabulary::Instant;
 use std::time::Duration;
 
@@ -124,4 +124,28 @@ fn what_is_taken_is_announced_at_once_and_again_after_more_than_a_second() {
     let told = bench.machines[taker].announced.iter().filter(|(_, told)| *told == service(2));
     let after: Vec<u128> = told.map(|(when, _)| when.since(taken).as_millis()).collect();
     assert_eq!(after, [0, 1100, 2200, 5000]);
+}
+
+/// Whoever lost this node in its sleep may have the address by now.
+#[test]
+fn d5_what_was_asked_before_a_pause_does_not_count() {
+    let blocked = || {
+        let (mut bench, _) = bereaved(OnConflict::Wait);
+        bench.answer_for(service(2), Duration::from_millis(500));
+        bench.run(1000);
+        bench
+    };
+    let mut undisturbed = blocked();
+    let taken = undisturbed.wait("the takeover", 3000, |bench| !bench.holders(service(2)).is_empty());
+    let taker = undisturbed.holders(service(2))[0];
+    for (by, later) in [(T / 2, false), (T * 2, true)] {
+        let mut bench = blocked();
+        bench.run_to(taken - Duration::from_millis(20));
+        bench.input(taker, Input::Late { by });
+        let late = bench.now;
+        let then = bench.wait("the takeover", 800, |bench| !bench.holders(service(2)).is_empty());
+        assert_eq!(then > taken, later, "{:?} after a pause of {by:?}", then.since(late));
+        let asked = probes(&bench, taker, 2).into_iter().filter(|&probe| probe >= late).count();
+        assert!(!later || asked >= 16, "{asked} probes");
+    }
 }

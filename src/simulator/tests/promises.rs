@@ -68,6 +68,13 @@ fn the_goodbye_of_who_never_had_it_shortens_no_look() {
     kept(&storm(981_663, 9));
 }
 
+/// Nobody needs a majority there. It slept for two seconds in its look at what a dead node had; the first packet after that
+/// let it be elected and take, while another had it by then.
+#[test]
+fn who_slept_has_seen_nothing() {
+    kept(&storm(1_309_417, 3));
+}
+
 /// Two nodes joined at once, and the LANs were cut between the proposal and its commit: the old controller and the two had a
 /// majority of the new members, which nobody had agreed to, the others one of the old members.
 #[test]

@@ -168,17 +168,17 @@ impl World {
         self.drain(node);
     }
 
-    /// Drain what has arrived, then say how late it is, then what has expired (D5).
+    /// Say how late it is, then drain what has arrived, then what has expired (D5).
     pub(super) fn resume(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let Some(since) = host.paused.take() else { return };
         host.last_silenced = self.now;
         let held = std::mem::take(&mut host.held);
         self.fault_told(node, "goes on");
+        self.feed(node, Input::Late { by: Duration::from_nanos(self.now - since) });
         for event in held {
             self.happen(event);
         }
-        self.feed(node, Input::Late { by: Duration::from_nanos(self.now - since) });
         if let Some(process) = self.hosts[node].process.as_mut() {
             process.timer.0 = Nanos::MAX;
             process.faker.alarm = None;

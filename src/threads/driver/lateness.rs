@@ -1,4 +1,4 @@
-//! How late this machine wakes its heartbeat: the worst of the last 10 s (protocol.md, L8).
+//! How late this machine wakes its heartbeat: the worst of the last 10 s (protocol.md, L8), and whether it has paused (D5).
 
 use crate::vocabulary::Instant;
 use std::time::Duration;
@@ -48,9 +48,59 @@ impl Lateness {
     }
 }
 
+/// Readings of the clock: what lies between two of them, beyond the sleep that was meant, was a pause, wherever the thread
+/// was stopped.
+#[derive(Debug)]
+pub(super) struct Readings {
+    last: Instant,
+}
+
+impl Readings {
+    pub(super) fn new(now: Instant) -> Self {
+        Readings { last: now }
+    }
+
+    /// It meant to sleep until `deadline`, and woke.
+    pub(super) fn slept(&mut self, deadline: Instant, woke: Instant) {
+        self.last = self.last.max(deadline.min(woke));
+    }
+
+    pub(super) fn behind(&self, now: Instant) -> Duration {
+        now.since(self.last)
+    }
+
+    /// The next reading; how long the pause before it was, if longer than `patience`.
+    pub(super) fn read(&mut self, now: Instant, patience: Duration) -> Option<Duration> {
+        let by = self.behind(now);
+        self.last = self.last.max(now);
+        (by > patience).then_some(by)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_seen_wherever_it_was() {
+        let at = |millis: u64| Instant::from_nanos(millis * 1_000_000);
+        let (ms, patience) = (Duration::from_millis, Duration::from_millis(12));
+        let mut readings = Readings::new(at(0));
+        // A message before the deadline, however long after the last reading.
+        readings.slept(at(100), at(90));
+        assert_eq!(readings.read(at(91), patience), None);
+        // Stopped while it slept.
+        readings.slept(at(100), at(2100));
+        assert_eq!(
+            (readings.behind(at(2100)), readings.read(at(2105), patience)),
+            (ms(2000), Some(ms(2005)))
+        );
+        assert_eq!(readings.read(at(2106), patience), None, "told once");
+        // Stopped while it worked; what waits for it then is there at once.
+        readings.slept(at(2100), at(4200));
+        assert_eq!(readings.read(at(4200), patience), Some(ms(2094)));
+        assert_eq!(readings.read(at(4230), patience), Some(ms(30)));
+    }
 
     #[test]
     fn the_worst_counts_for_ten_seconds() {
