@@ -290,7 +290,6 @@ impl Controller {
         if !self.is_doubtful(holder) || !self.is_member() || !self.external_ok() {
             return false;
         }
-        let controller = self.controller().unwrap_or(self.me);
         let mut candidates: Vec<NodeId> = state
             .members
             .iter()
@@ -300,7 +299,7 @@ impl Controller {
         if ownership::home(&self.config, id) == Some(self.me) {
             return true;
         }
-        candidates = self.loads(state).ranking(&self.config, id, &candidates, controller);
+        candidates = self.loads(state).ranking(&self.config, id, &candidates, self.who_will_decide());
         // Whom the controller thinks less of comes later, as it told.
         let remarks = self.remarks(self.clock);
         let against = |node: NodeId| {
@@ -309,6 +308,16 @@ impl Controller {
         };
         candidates.sort_by_key(|&node| against(node));
         candidates.iter().take(3).any(|&node| node == self.me)
+    }
+
+    /// The controller, or who will be: equals stand back behind it (the paper's tie rule).
+    fn who_will_decide(&self) -> NodeId {
+        let controller = self.controller().unwrap_or(self.me);
+        if !self.is_doubtful(controller) {
+            return controller;
+        }
+        let living = self.members().filter(|&node| !self.is_doubtful(node));
+        living.max_by_key(|&node| self.priority(node)).unwrap_or(self.me)
     }
 
     /// D3: the look starts with the suspicion, so it costs no time.

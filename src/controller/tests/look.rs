@@ -49,6 +49,19 @@ fn f1_the_look_starts_with_the_suspicion() {
     assert!(first <= doubted[0].max(doubted[1]), "it costs no time of its own");
 }
 
+/// Equals stand back behind the controller; when it dies, behind its successor, which is not among the three that would have
+/// got the service from the old one.
+#[test]
+fn f1_the_successor_of_a_dead_controller_looks_from_the_suspicion_on() {
+    let mut bench = Bench::formed(8);
+    bench.run(200);
+    bench.kill(0);
+    bench.wait("service 0 elsewhere", 800, |bench| !bench.holders(service(0)).is_empty());
+    assert_eq!(bench.holders(service(0)), vec![1]);
+    let doubted = bench.event(1, |event| matches!(event, Event::Suspected { .. })).expect("waited for");
+    assert!(probes(&bench, 1, 0)[0] <= doubted, "it costs no time of its own");
+}
+
 #[test]
 fn f1_one_answer_latches_until_the_old_kernel_must_have_dropped_the_address() {
     let (mut bench, heard) = bereaved(OnConflict::Wait);
