@@ -28,6 +28,7 @@ pub mod sched;
 pub mod secret;
 pub mod shared;
 pub mod signals;
+pub mod sleeper;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;

@@ -81,7 +81,7 @@ pub(super) fn prepare(
         picture: Arc::new(picture),
     };
     let told = |error: std::io::Error| format!("the history in {}: {error}", Path::display(state_dir));
-    let (orders, orders_in) = mailbox(keeper::ORDERS).map_err(told)?;
+    let (orders, orders_in) = mailbox(keeper::ORDERS);
     let (keeper, front) = Keeper::begin(parts, orders.clone(), orders_in).map_err(told)?;
     Ok(Prepared { front, keeper, orders, wishes })
 }

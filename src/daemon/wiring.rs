@@ -84,7 +84,7 @@ impl Running {
     pub(super) fn start(plan: &Plan, signs: LifeSigns, farewell: Doorbell) -> Result<Self, String> {
         let parts = Parts::make(plan, signs)?;
         let (published, device) = (parts.published.clone(), parts.device.clone());
-        let (driver, told) = mailbox(driver::MESSAGES).map_err(text("the driver's mailbox"))?;
+        let (driver, told) = mailbox(driver::MESSAGES);
         let left = Arc::new(AtomicBool::new(false));
         let prepared = keeping::prepare(plan, &published, driver.clone(), farewell.clone())?;
         let farewell = Farewell { left: left.clone(), bell: farewell };
@@ -207,7 +207,7 @@ impl Parts {
 
         let faker_orders = start_faker(me, card, &device, driver, &published, threads)?;
 
-        let (batches, outgoing) = mailbox(hello_sender::BATCHES)?;
+        let (batches, outgoing) = mailbox(hello_sender::BATCHES);
         let sender = HelloSender {
             me,
             egress: sockets.egress(&device, published.config().cluster.port),
@@ -223,7 +223,7 @@ impl Parts {
         let (receipts, asking) = start_receipts(me, &device, driver, &faker_orders, &published)?;
         threads.extend([serving, checking, keeping, asking]);
 
-        let (store, orders) = latest()?;
+        let (store, orders) = latest();
         let stored = driver.clone();
         threads.push(start("storage", Urgency::Ordinary, move || storage.run(&orders, &stored))?);
 
@@ -282,7 +282,7 @@ fn start_faker(
     published: &Arc<Published>,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> std::io::Result<Sender<faker::Order>> {
-    let (orders, mailbox) = mailbox(faker::ORDERS)?;
+    let (orders, mailbox) = mailbox(faker::ORDERS);
     let (driver, published) = (driver.clone(), published.clone());
     let faker = Faker { me, card, device: device.to_owned(), mailbox, driver, published };
     threads.push(start("faker", Urgency::Lease, move || faker.run())?);
@@ -301,7 +301,7 @@ fn start_services(
     driver: &Sender<Told>,
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<services::Order>, JoinHandle<()>)> {
-    let (orders, mailbox) = mailbox(services::ORDERS)?;
+    let (orders, mailbox) = mailbox(services::ORDERS);
     let services = Services {
         mailbox,
         orders: orders.clone(),
@@ -317,7 +317,7 @@ fn start_notify(
     me: NodeId,
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
-    let (orders, mailbox) = mailbox(notify::ORDERS)?;
+    let (orders, mailbox) = mailbox(notify::ORDERS);
     let missed = Arc::default();
     published.events.tap(notify::tap(orders.clone(), Arc::clone(&missed)));
     let published = published.clone();
@@ -332,7 +332,7 @@ fn start_chronicle(
     driver: &Sender<Told>,
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
-    let (orders, mailbox) = mailbox(chronicle::ORDERS)?;
+    let (orders, mailbox) = mailbox(chronicle::ORDERS);
     let bell = orders.clone();
     // Full: it is awake, and looks.
     published.events.listen(Box::new(move || drop(bell.offer(chronicle::Order::Look))));
@@ -348,7 +348,7 @@ fn start_receipts(
     faker: &Sender<faker::Order>,
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<receipts::Order>, JoinHandle<()>)> {
-    let (orders, mailbox) = mailbox(receipts::ORDERS)?;
+    let (orders, mailbox) = mailbox(receipts::ORDERS);
     let receipts = Receipts {
         me,
         device: device.to_owned(),
@@ -367,7 +367,7 @@ fn start_checks(
     services: &Sender<services::Order>,
     published: &Arc<Published>,
 ) -> std::io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
-    let (orders, mailbox) = mailbox(checks::ORDERS)?;
+    let (orders, mailbox) = mailbox(checks::ORDERS);
     let asking = orders.clone();
     published.checks.serve(move |order| asking.offer(checks::Order::Asked(order)).is_ok());
     let checks = Checks {

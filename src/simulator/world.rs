@@ -7,7 +7,7 @@
 use super::checkers::{Checker, Minorities};
 use super::clock::{Clock, Nanos, SECOND};
 use super::host::{Host, SOCKET_BUFFER};
-use super::network::Network;
+use super::network::{Network, lan};
 use super::plan::{Ills, Plan, pause_before};
 use super::random::Random;
 use super::run::CURRENT;
@@ -185,7 +185,11 @@ impl World {
             Event::Asked { node, by, service } => self.asked(node, by, service),
             Event::Claimed { node, by, service } => self.claimed(node, by, service),
             Event::ArbiterAnswers { node, life } => self.arbiter_answers(node, life),
-            Event::Carrier { node, life, role, up } => self.input(node, life, Input::Link { role, up }),
+            Event::Carrier { node, life, role } => {
+                // A kernel tells of changes in their order, however close they were: the last word is how it is.
+                let up = self.hosts[node].carrier[lan(role)];
+                self.input(node, life, Input::Link { role, up });
+            }
             Event::SendFailed { node, life, role } => {
                 self.input(node, life, Input::SendFailed { role, fault: LocalFault::Down })
             }

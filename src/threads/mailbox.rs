@@ -1,31 +1,29 @@
 //! What the threads say to each other: a bounded channel whose receiver sleeps in the kernel.
 //!
-//! `crossbeam_channel` holds the messages; waiting is done on a doorbell, because the channel's own wait
-//! spins before it sleeps, which at 100 packets a second costs more than the packets do. Many senders,
-//! one receiver. Dropping the last sender closes the mailbox.
+//! `crossbeam_channel` holds the messages; waiting is done on a futex of our own (`Sleeper`), because the
+//! channel's own wait spins before it sleeps, which at 100 packets a second costs more than the packets do.
+//! Many senders, one receiver. Dropping the last sender closes the mailbox.
 
 use crate::os::clock;
-use crate::os::doorbell::Doorbell;
+use crate::os::sleeper::Sleeper;
 use crate::vocabulary::Instant;
 use crossbeam_channel::{TryRecvError, TrySendError};
 use parking_lot::Mutex;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The sending end.
 #[derive(Debug)]
 pub struct Sender<T> {
-    // An option only for `drop`: the channel must be closed before the bell rings.
+    // An option only for `drop`: the channel must be closed before the receiver wakes.
     channel: Option<crossbeam_channel::Sender<T>>,
-    wake: Arc<Wake>,
+    receiver: Arc<Sleeper>,
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     channel: crossbeam_channel::Receiver<T>,
-    wake: Arc<Wake>,
+    sleeper: Arc<Sleeper>,
 }
 
 /// What a wait ended with.
@@ -39,36 +37,11 @@ pub enum Received<T> {
     Closed,
 }
 
-#[derive(Debug)]
-struct Wake {
-    bell: Doorbell,
-    /// The receiver sleeps or is about to: ring. Spares the bell where it is awake anyway.
-    asleep: AtomicBool,
-}
-
-impl Wake {
-    fn up(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            self.bell.ring();
-        }
-    }
-
-    /// The receiver is awake; a ring that came meanwhile is forgotten.
-    fn stay_up(&self) {
-        if !self.asleep.swap(false, Ordering::SeqCst) {
-            self.bell.hush();
-        }
-    }
-}
-
 /// A mailbox for at most `capacity` messages.
-///
-/// # Errors
-/// No descriptor left.
-pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Mailbox<T>)> {
-    let (sender, receiver) = crossbeam_channel::bounded(capacity);
-    let wake = Arc::new(Wake { bell: Doorbell::new()?, asleep: AtomicBool::new(false) });
-    Ok((Sender { channel: Some(sender), wake: wake.clone() }, Mailbox { channel: receiver, wake }))
+pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Mailbox<T>) {
+    let (sender, channel) = crossbeam_channel::bounded(capacity);
+    let sleeper = Arc::new(Sleeper::default());
+    (Sender { channel: Some(sender), receiver: sleeper.clone() }, Mailbox { channel, sleeper })
 }
 
 impl<T> Sender<T> {
@@ -77,20 +50,16 @@ impl<T> Sender<T> {
     /// # Errors
     /// Full, or nobody receives any more: the message comes back.
     pub fn offer(&self, message: T) -> Result<(), T> {
-        match self.channel().try_send(message) {
-            Ok(()) => {
-                self.wake.up();
-                Ok(())
-            }
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => Err(message),
-        }
+        self.channel().try_send(message).map_err(TrySendError::into_inner)?;
+        self.receiver.wake();
+        Ok(())
     }
 
     /// Puts a message in; waits while the mailbox is full. False: nobody receives any more.
     pub fn send(&self, message: T) -> bool {
         let Err(message) = self.offer(message) else { return true };
         let sent = self.channel().send(message).is_ok();
-        self.wake.up();
+        self.receiver.wake();
         sent
     }
 
@@ -101,14 +70,14 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { channel: self.channel.clone(), wake: self.wake.clone() }
+        Sender { channel: self.channel.clone(), receiver: self.receiver.clone() }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.channel = None;
-        self.wake.up();
+        self.receiver.wake();
     }
 }
 
@@ -120,20 +89,17 @@ impl<T> Mailbox<T> {
                 Received::Nothing => {}
                 other => return other,
             }
-            self.wake.asleep.store(true, Ordering::SeqCst);
-            // Whoever put something in, or closed, before it could see `asleep` is seen here.
+            self.sleeper.lie_down();
+            // Whoever put something in, or closed, before it could see that is seen here.
             match self.take() {
-                Received::Nothing => {}
+                Received::Nothing => self.sleeper.sleep_until(until),
                 other => {
-                    self.wake.stay_up();
+                    self.sleeper.stay_up();
                     return other;
                 }
             }
-            if !self.wake.bell.wait_until(until) {
-                self.wake.stay_up();
-                if clock::now() >= until {
-                    return self.take();
-                }
+            if clock::now() >= until {
+                return self.take();
             }
         }
     }
@@ -163,14 +129,11 @@ pub struct LatestMailbox<T> {
 }
 
 /// A place and its reader. `T::default()` is «no order».
-///
-/// # Errors
-/// No descriptor left.
-pub fn latest<T: Default>() -> io::Result<(Latest<T>, LatestMailbox<T>)> {
+pub fn latest<T: Default>() -> (Latest<T>, LatestMailbox<T>) {
     // One ring says that there is something, however often it was replaced.
-    let (sender, rung) = mailbox(1)?;
+    let (sender, rung) = mailbox(1);
     let slot = Arc::new(Mutex::new(T::default()));
-    Ok((Latest { slot: slot.clone(), sender }, LatestMailbox { slot, rung }))
+    (Latest { slot: slot.clone(), sender }, LatestMailbox { slot, rung })
 }
 
 impl<T> Latest<T> {
@@ -199,7 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_between_threads() {
-        let (sender, mailbox) = mailbox(4).expect("descriptors");
+        let (sender, mailbox) = mailbox(4);
         let senders: Vec<_> = (0..3_u32)
             .map(|thread| {
                 let sender = sender.clone();
@@ -224,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_refuses_and_a_closed_one_says_so() {
-        let (sender, mailbox) = mailbox(1).expect("descriptors");
+        let (sender, mailbox) = mailbox(1);
         assert_eq!(sender.offer(1), Ok(()));
         assert_eq!(sender.offer(2), Err(2));
         assert_eq!(mailbox.receive_until(Instant::MAX), Received::Message(1));
@@ -238,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_newest_order_replaces_and_the_end_is_seen() {
-        let (place, reader) = latest::<Option<u32>>().expect("descriptors");
+        let (place, reader) = latest::<Option<u32>>();
         for number in 0..10 {
             place.change(|slot| *slot = Some(number));
         }

@@ -75,6 +75,13 @@ fn who_slept_has_seen_nothing() {
     kept(&storm(1_309_417, 3));
 }
 
+/// A fault of the world, not of the core: a carrier that went and came within a millisecond was told of the wrong way round, and
+/// its node waited for it for ever.
+#[test]
+fn a_carrier_is_told_of_as_it_is() {
+    kept(&storm(2_001_136, 2));
+}
+
 /// Two nodes joined at once, and the LANs were cut between the proposal and its commit: the old controller and the two had a
 /// majority of the new members, which nobody had agreed to, the others one of the old members.
 #[test]

@@ -297,7 +297,7 @@ impl World {
         host.carrier[lan(role)] = up;
         let life = host.life;
         let after = self.random.below(MILLI);
-        self.schedule(after, Event::Carrier { node, life, role, up });
+        self.schedule(after, Event::Carrier { node, life, role });
     }
 
     pub(super) fn mend(&mut self, mend: Mend) {

@@ -36,8 +36,8 @@ pub enum Event {
     Claimed { node: usize, by: usize, service: ServiceId },
     /// The arbiter's answer arrives.
     ArbiterAnswers { node: usize, life: u32 },
-    /// A link's carrier changes, or a send failed on it.
-    Carrier { node: usize, life: u32, role: LinkRole, up: bool },
+    /// A link's carrier has changed: the process is told how it is now.
+    Carrier { node: usize, life: u32, role: LinkRole },
     /// A send failed for want of carrier.
     SendFailed { node: usize, life: u32, role: LinkRole },
     /// A machine is switched on, or its daemon started.

@@ -162,7 +162,7 @@ impl World {
         self.schedule(renewal, Event::FakerRenews { node, life });
         for (role, up) in LinkRole::ALL.into_iter().zip(self.hosts[node].carrier) {
             if !up {
-                self.schedule(MICRO, Event::Carrier { node, life, role, up });
+                self.schedule(MICRO, Event::Carrier { node, life, role });
             }
         }
         self.drain(node);

@@ -49,9 +49,9 @@ fn lab(name: &str, checks: &str) -> Lab {
     let text = format!("{BASE}{checks}").replace("DIR", &place.to_string());
     let published = Published::of(&text);
     let me = published.config().nodes[0].id;
-    let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
-    let (driver, told) = mailbox(64).expect("descriptors");
-    let (ordering, services) = mailbox(64).expect("descriptors");
+    let (orders, box_of_orders) = mailbox(ORDERS);
+    let (driver, told) = mailbox(64);
+    let (ordering, services) = mailbox(64);
     let checks = Checks {
         me,
         mailbox: box_of_orders,

@@ -32,8 +32,8 @@ fn start(name: &str, directory: &Path) -> Bench {
     let me = published.config().node_named(name).expect("there").id;
     published.events.name(name);
     let past = Past::read(directory, me, &published);
-    let (orders, inbox) = mailbox(ORDERS).expect("a mailbox");
-    let (driver, said) = mailbox(64).expect("a mailbox");
+    let (orders, inbox) = mailbox(ORDERS);
+    let (driver, said) = mailbox(64);
     let bell = orders.clone();
     published.events.listen(Box::new(move || drop(bell.offer(Order::Look))));
     let chronicle = Chronicle { me, mailbox: inbox, driver, published: published.clone(), past };

@@ -42,8 +42,8 @@ fn lab_without_renewals() -> Lab {
 fn lab_of(config: &str) -> Lab {
     cable("eth0", "far");
     let published = Published::of(config);
-    let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
-    let (driver, told) = mailbox(64).expect("descriptors");
+    let (orders, box_of_orders) = mailbox(ORDERS);
+    let (driver, told) = mailbox(64);
     let card = Card::open("eth0").expect("descriptors");
     let device = "eth0".to_owned();
     let me = NodeId::of(Ipv4Addr::new(192, 168, 10, 1));

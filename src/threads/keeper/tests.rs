@@ -111,7 +111,7 @@ impl Node {
             true => Err(vec!["it does not want to".to_owned(), "and it is tired".to_owned()]),
             false => Ok(()),
         };
-        let (orders, orders_in) = mailbox(ORDERS).expect("a bell");
+        let (orders, orders_in) = mailbox(ORDERS);
         let seen = published.clone();
         let parts = Parts {
             me,

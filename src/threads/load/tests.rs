@@ -25,7 +25,7 @@ fn configuration(lines: &str) -> String {
 fn running(lines: &str) -> Running {
     let published = Published::of(&configuration(lines));
     let me = published.config().nodes[0].id;
-    let (driver, told) = mailbox(64).expect("an eventfd");
+    let (driver, told) = mailbox(64);
     let bell = Doorbell::new().expect("an eventfd");
     let load = Load { me, driver, published: published.clone(), bell: bell.clone() };
     let thread = crate::threads::start("load", crate::threads::Urgency::Ordinary, move || load.run());

@@ -37,7 +37,7 @@ struct Lab {
 /// `DIR` in the sections is a directory of the test's own.
 fn lab(name: &str, sections: &str) -> Lab {
     let directory = Directory::new(name);
-    let (orders, mailbox) = mailbox(ORDERS).expect("descriptors");
+    let (orders, mailbox) = mailbox(ORDERS);
     let published = Published::of(&configuration(sections, &directory));
     let missed = Arc::new(AtomicU64::new(0));
     published.events.tap(tap(orders.clone(), missed.clone()));
@@ -360,7 +360,7 @@ fn at_the_end_what_waits_is_told_and_what_hangs_is_ended() {
 
 #[test]
 fn who_reports_an_event_never_waits_for_a_full_mailbox() {
-    let (orders, mailbox) = mailbox(2).expect("descriptors");
+    let (orders, mailbox) = mailbox(2);
     let missed = Arc::new(AtomicU64::new(0));
     let events = EventLog::default();
     events.tap(tap(orders, missed.clone()));

@@ -45,9 +45,9 @@ fn start(name: &str) -> Bench {
     let published = Published::of(TEXT);
     published.events.name(name);
     published.lease.want(&[service()], Instant::MAX);
-    let (orders, inbox) = mailbox(ORDERS).expect("a mailbox");
-    let (driver, said) = mailbox(64).expect("a mailbox");
-    let (faker, announced) = mailbox(64).expect("a mailbox");
+    let (orders, inbox) = mailbox(ORDERS);
+    let (driver, said) = mailbox(64);
+    let (faker, announced) = mailbox(64);
     let device = "eth0".to_owned();
     let receipts =
         Receipts { me: node(name), device, mailbox: inbox, driver, faker, published: published.clone() };

@@ -35,8 +35,8 @@ fn lab_with(name: &str, config: &str, places: Places) -> Lab {
     let file = std::env::temp_dir().join(format!("diehard-services-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&file);
     let text = config.replace("FILE", &file.display().to_string());
-    let (orders, box_of_orders) = mailbox(ORDERS).expect("descriptors");
-    let (driver, told) = mailbox(16).expect("descriptors");
+    let (orders, box_of_orders) = mailbox(ORDERS);
+    let (driver, told) = mailbox(16);
     let published = Published::of(&text);
     let places = Arc::new(places);
     let services = Services { mailbox: box_of_orders, orders: orders.clone(), driver, published, places };

@@ -71,8 +71,8 @@ fn every_life_is_newer_than_all_before() {
 fn the_newest_order_is_written_and_answers_for_all() {
     let directory = directory("orders");
     let (storage, _) = Storage::begin(&directory, 1).expect("begins");
-    let (place, orders) = latest::<Order>().expect("descriptors");
-    let (driver, told) = mailbox(8).expect("descriptors");
+    let (place, orders) = latest::<Order>();
+    let (driver, told) = mailbox(8);
     place.change(|order| order.record = Some((Box::new(Record { voted: Epoch::NONE.term, ..record() }), 1)));
     place.change(|order| order.record = Some((Box::new(record()), 2)));
     place.change(|order| order.incarnation = Some(Incarnation(8)));
