@@ -5,6 +5,7 @@
 //! everything ends by being dropped.
 
 pub mod address_timer;
+pub mod alarm;
 pub mod alias;
 pub mod card_addresses;
 pub mod child;

@@ -282,7 +282,7 @@ fn start_faker(
     published: &Arc<Published>,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> std::io::Result<Sender<faker::Order>> {
-    let (orders, mailbox) = mailbox(faker::ORDERS);
+    let (orders, mailbox) = faker::orders(published)?;
     let (driver, published) = (driver.clone(), published.clone());
     let faker = Faker { me, card, device: device.to_owned(), mailbox, driver, published };
     threads.push(start("faker", Urgency::Lease, move || faker.run())?);

@@ -7,10 +7,11 @@
 
 use super::driver::Told;
 use super::life_signs::Watched;
-use super::mailbox::{Mailbox, Received, Sender};
+use super::mailbox::{Mailbox, Received, Sender, mailbox_by};
 use super::published::Published;
 use crate::config::{Config, Prefixed};
 use crate::controller::{Input, LocalFault, Tampering, lasting};
+use crate::os::alarm::Alarm;
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
 use crate::os::{clock, frame, tcp};
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 /// Orders that may wait: a look at all services of a dead node probes each every p/2, and the faker does
 /// hundreds in that time.
-pub const ORDERS: usize = 1_024;
+const ORDERS: usize = 1_024;
 
 /// What the faker is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,16 @@ pub enum Order {
     Probe(ServiceId),
     /// Do the arbiters answer?
     AskArbiters,
+}
+
+/// How it is told: by orders, and by the end of the lease.
+///
+/// # Errors
+/// No descriptor left.
+pub fn orders(published: &Published) -> io::Result<(Sender<Order>, Mailbox<Order>)> {
+    let alarm = Alarm::new()?;
+    published.lease.goes_by(alarm.clone());
+    mailbox_by(ORDERS, alarm)
 }
 
 /// The thread.
@@ -111,9 +122,6 @@ impl Faker {
                 Received::Message(Order::Probe(service)) => work.probe(service),
                 Received::Message(Order::AskArbiters) => work.ask_arbiters(),
                 Received::Nothing if now >= work.next_ending => work.compare(),
-                // Awake for the end of a lease that was extended meanwhile: a renewal that is due soon
-                // is done now, and spares a wake of its own.
-                Received::Nothing if work.may_renew_early(now) => work.renew(now),
                 Received::Nothing => {}
                 Received::Closed => break,
             }
@@ -134,7 +142,8 @@ impl Work {
     /// Each eighth of the lifetime, and not where the kernel would round its end up: some renewals may fail before it takes
     /// the address away.
     fn plan_renewal(&mut self, now: Instant) {
-        self.next_renewal = now + self.faker.card.next_renewal(self.renewal_interval());
+        let interval = self.faker.published.config().cluster.valid_lft / 8;
+        self.next_renewal = now + self.faker.card.next_renewal(interval);
     }
 
     fn renew_if_due(&mut self, now: Instant) {
@@ -149,21 +158,13 @@ impl Work {
         }
     }
 
-    fn may_renew_early(&self, now: Instant) -> bool {
-        now + self.renewal_interval() / 2 >= self.next_renewal && self.faker.card.punctual_in().is_zero()
-    }
-
-    fn renewal_interval(&self) -> Duration {
-        self.faker.published.config().cluster.valid_lft / 8
-    }
-
-    /// The end of the lease as far as it is known (an extension does not wake us), or the next renewal.
+    /// The next renewal, or service that goes; the lease's own end is the alarm's.
     fn next_wake(&self) -> Instant {
         let lease = &self.faker.published.lease;
+        let end = lease.set_alarm(!self.up.is_empty());
         if self.up.is_empty() && (lease.services().is_empty() || clock::now() >= lease.until()) {
             return Instant::MAX;
         }
-        let end = if self.up.is_empty() { Instant::MAX } else { lease.until() };
         end.min(self.next_renewal).min(self.next_ending)
     }
 

@@ -1,14 +1,16 @@
 //! What the threads say to each other: a bounded channel whose receiver sleeps in the kernel.
 //!
-//! `crossbeam_channel` holds the messages; waiting is done on a futex of our own (`Sleeper`), because the
-//! channel's own wait spins before it sleeps, which at 100 packets a second costs more than the packets do.
+//! `crossbeam_channel` holds the messages; waiting is done by a `Sleeper`, because the channel's own wait spins
+//! before it sleeps, which at 100 packets a second costs more than the packets do.
 //! Many senders, one receiver. Dropping the last sender closes the mailbox.
 
+use crate::os::alarm::Alarm;
 use crate::os::clock;
 use crate::os::sleeper::Sleeper;
 use crate::vocabulary::Instant;
 use crossbeam_channel::{TryRecvError, TrySendError};
 use parking_lot::Mutex;
+use std::io;
 use std::sync::Arc;
 
 /// The sending end.
@@ -31,7 +33,7 @@ pub struct Mailbox<T> {
 pub enum Received<T> {
     /// A message.
     Message(T),
-    /// The instant came first.
+    /// The instant came first, or the alarm.
     Nothing,
     /// Every sender is gone and every message was taken.
     Closed,
@@ -39,8 +41,20 @@ pub enum Received<T> {
 
 /// A mailbox for at most `capacity` messages.
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Mailbox<T>) {
+    mailbox_of(capacity, Sleeper::default())
+}
+
+/// One whose receiver wakes for this alarm as well, as if the instant for which it waits had come.
+///
+/// # Errors
+/// No descriptor left.
+pub fn mailbox_by<T>(capacity: usize, alarm: Alarm) -> io::Result<(Sender<T>, Mailbox<T>)> {
+    Ok(mailbox_of(capacity, Sleeper::by(alarm)?))
+}
+
+fn mailbox_of<T>(capacity: usize, sleeper: Sleeper) -> (Sender<T>, Mailbox<T>) {
     let (sender, channel) = crossbeam_channel::bounded(capacity);
-    let sleeper = Arc::new(Sleeper::default());
+    let sleeper = Arc::new(sleeper);
     (Sender { channel: Some(sender), receiver: sleeper.clone() }, Mailbox { channel, sleeper })
 }
 
@@ -91,14 +105,14 @@ impl<T> Mailbox<T> {
             }
             self.sleeper.lie_down();
             // Whoever put something in, or closed, before it could see that is seen here.
-            match self.take() {
+            let alarmed = match self.take() {
                 Received::Nothing => self.sleeper.sleep_until(until),
                 other => {
                     self.sleeper.stay_up();
                     return other;
                 }
-            }
-            if clock::now() >= until {
+            };
+            if alarmed || clock::now() >= until {
                 return self.take();
             }
         }

@@ -10,14 +10,15 @@ use crate::control::events::EventLog;
 use crate::control::status::Traffic;
 use crate::control::vitals::{Trip, Vitals};
 use crate::controller::{View, Wanted};
+use crate::os::alarm::Alarm;
 use crate::os::clock;
 use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// One of each, for the whole process.
@@ -141,10 +142,14 @@ impl Published {
 }
 
 /// What this node may serve, and how long. The end is apart from the rest: the faker reads it without a
-/// lock when the time has come (L6), and an extension need not wake it.
+/// lock when the time has come (L6). An extension does not wake it: it moves the alarm by which it sleeps. An alarm that is
+/// not moved in time, or was set by an end that has changed meanwhile, only wakes it early; what shortens a lease wakes it by an
+/// order.
 #[derive(Debug, Default)]
 pub struct Lease {
     until_nanos: AtomicU64,
+    /// Goes off at the end, while aliases are up.
+    alarm: OnceLock<Alarm>,
     /// With `Wanted::number`.
     services: Mutex<(u64, Arc<[ServiceId]>)>,
     /// Those that go sooner, each at its own instant (H2).
@@ -221,7 +226,14 @@ impl Lease {
             *known = ending.as_slice().into();
         }
         drop(known);
-        self.until_nanos.store(until.as_nanos(), Ordering::SeqCst);
+        let before = self.until_nanos.swap(until.as_nanos(), Ordering::SeqCst);
+        if before < until.as_nanos()
+            && self.holding.load(Ordering::SeqCst)
+            && let Some(alarm) = self.alarm.get()
+        {
+            // Not moved: it goes off early.
+            let _ = alarm.set(until);
+        }
         let lapsed = self.lapsed.swap(false, Ordering::SeqCst);
         shorter || changed || lapsed
     }
@@ -238,6 +250,20 @@ impl Lease {
         let (number, known) = self.wanted();
         let number = number + u64::from(*known != *wanted.services);
         self.replace(&Wanted { number, ..wanted })
+    }
+
+    /// The faker sleeps by this alarm.
+    pub fn goes_by(&self, alarm: Alarm) {
+        // The first one stays: there is one faker.
+        let _ = self.alarm.set(alarm);
+    }
+
+    /// The faker is about to sleep; if it has aliases, the alarm goes off at the end of the lease, extensions
+    /// included. What else it must not sleep beyond: the end itself, where there is no alarm.
+    pub fn set_alarm(&self, holds: bool) -> Instant {
+        let end = if holds { self.until() } else { Instant::MAX };
+        let set = self.alarm.get().is_some_and(|alarm| alarm.set(end).is_ok());
+        if set { Instant::MAX } else { end }
     }
 
     /// The faker's word: are aliases of ours up, or about to be?

@@ -42,7 +42,7 @@ fn lab_without_renewals() -> Lab {
 fn lab_of(config: &str) -> Lab {
     cable("eth0", "far");
     let published = Published::of(config);
-    let (orders, box_of_orders) = mailbox(ORDERS);
+    let (orders, box_of_orders) = super::orders(&published).expect("descriptors");
     let (driver, told) = mailbox(64);
     let card = Card::open("eth0").expect("descriptors");
     let device = "eth0".to_owned();
