@@ -24,6 +24,7 @@ pub mod pair;
 pub mod passing;
 pub mod privileges;
 pub mod process;
+pub mod readiness;
 pub mod replace;
 pub mod sched;
 pub mod secret;

@@ -13,6 +13,7 @@ use crate::os::alias::Card;
 use crate::os::doorbell::Doorbell;
 use crate::os::link::LinkMonitor;
 use crate::os::packet_socket::{Hears, PacketSocket};
+use crate::os::readiness::Readiness;
 use crate::os::udp::UdpSocket;
 use crate::os::{clock, sched};
 use crate::threads::arp_listener::ArpListener;
@@ -243,7 +244,8 @@ impl Parts {
         };
         threads.push(start("link monitor", Urgency::Heartbeat, move || watch.run())?);
 
-        let load = Load { me, driver: driver.clone(), published: published.clone(), bell: bell()? };
+        let load_bell = bell()?;
+        let load = Load { me, driver: driver.clone(), published: published.clone(), bell: load_bell.clone() };
         threads.push(start("load", Urgency::Ordinary, move || load.run())?);
 
         let seed = sched::random_u64()?;
@@ -259,17 +261,18 @@ impl Parts {
             chronicle,
             receipts,
             storage: store,
-            arp_bell,
+            reload_bells: [arp_bell, load_bell],
             published: published.clone(),
             farewell,
         };
         threads.push(start("controller", Urgency::Heartbeat, move || driving.run())?);
 
-        let ears = |sockets, bell| {
+        let ears = |sockets: Vec<_>, bell| {
             let (driver, published) = (driver.clone(), published.clone());
-            Ears { me, sockets, driver, published, bell }
+            let readiness = Readiness::of(&Ears::descriptors(&bell, &sockets))?;
+            Ok::<_, std::io::Error>(Ears { me, sockets, driver, published, bell, readiness })
         };
-        start_ears(ears(sockets.unicast(), bell()?), ears(sockets.broadcast(), bell()?), threads)
+        start_ears(ears(sockets.unicast(), bell()?)?, ears(sockets.broadcast(), bell()?)?, threads)
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Order {
         /// How long it took.
         took: Duration,
     },
+    /// Another configuration is in force.
+    Reloaded,
     /// A card that a check looks at has got or lost its carrier, or was switched.
     Card {
         /// Its name.
@@ -186,7 +188,8 @@ impl Work {
     }
 
     fn next_wake(&self) -> Instant {
-        let look = if self.subjects.is_empty() { Duration::from_secs(1) } else { LOOK };
+        let idle = self.subjects.is_empty() && self.asked.is_empty() && self.rebooting.is_none();
+        let look = if idle { Duration::MAX } else { LOOK };
         let times = self.subjects.iter().map(Subject::next_wake);
         let look = if self.on_demand.is_empty() { look } else { ON_DEMAND_LOOK };
         times.min().unwrap_or(Instant::MAX).min(clock::now() + look)
@@ -236,7 +239,7 @@ impl Work {
                 self.subjects[at].due = now;
             }
             Order::Restarted { check, outcome } => self.restarted(now, &check, outcome),
-            Order::End => {}
+            Order::Reloaded | Order::End => {}
         }
     }
 

@@ -106,8 +106,8 @@ pub struct Driver {
     pub receipts: Sender<receipts::Order>,
     /// Records.
     pub storage: Latest<storage::Order>,
-    /// Rung when the configuration changed: the ARP listener opens its sockets again.
-    pub arp_bell: Doorbell,
+    /// Rung when the configuration changed: the ARP listener opens its sockets again, the load is measured otherwise.
+    pub reload_bells: [Doorbell; 2],
     /// What others read.
     pub published: Arc<Published>,
     /// Who is told of `Effect::Left`.
@@ -454,7 +454,8 @@ impl Work {
         self.config = config.clone();
         *self.driver.published.config.write() = config.clone();
         self.handle(Input::Reload(config));
-        self.driver.arp_bell.ring();
+        self.driver.reload_bells.iter().for_each(Doorbell::ring);
+        let _ = self.driver.checks.offer(checks::Order::Reloaded);
         let _ = self.driver.faker.offer(faker::Order::Compare);
     }
 

@@ -8,7 +8,8 @@ use super::driver::Told;
 use super::mailbox::Sender;
 use super::published::Published;
 use crate::os::clock;
-use crate::os::doorbell::{self, Doorbell};
+use crate::os::doorbell::Doorbell;
+use crate::os::readiness::Readiness;
 use crate::os::udp::UdpSocket;
 use crate::vocabulary::{Instant, NodeId};
 use crate::wire::{MAX_DATAGRAM, Reject};
@@ -32,19 +33,24 @@ pub struct Ears {
     pub driver: Sender<Told>,
     /// Counters.
     pub published: Arc<Published>,
-    /// The end.
+    /// The end: it is the first that `readiness` tells of, before the sockets.
     pub bell: Doorbell,
+    /// When.
+    pub readiness: Readiness,
 }
 
 impl Ears {
+    /// What `readiness` has to be made of.
+    pub fn descriptors<'a>(bell: &'a Doorbell, sockets: &'a [Arc<UdpSocket>]) -> Vec<BorrowedFd<'a>> {
+        [bell.as_fd()].into_iter().chain(sockets.iter().map(|socket| socket.as_fd())).collect()
+    }
+
     /// Listens until the bell rings.
     pub fn run(self) {
         let mut buffer = vec![0; MAX_DATAGRAM + 1];
         let mut complained = Instant::ZERO;
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![self.bell.as_fd()];
-        descriptors.extend(self.sockets.iter().map(|socket| socket.as_fd()));
         loop {
-            let ready = match doorbell::wait(&descriptors, Instant::MAX) {
+            let ready = match self.readiness.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
                     log::error!("cannot wait for datagrams: {error}");
