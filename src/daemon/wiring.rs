@@ -404,9 +404,14 @@ impl Sockets {
             Some(own) => bind(&outside.device, own.address).inspect_err(|error| log::warn!("{error}")).ok(),
             None => None,
         };
+        let internal_broadcast = bind(&inside.device, broadcast_address)?;
+        if let Err(error) = internal_broadcast.ignore(plan.me.address()) {
+            // Then they are thrown away by their sealed sender, as everything of its own is.
+            log::debug!("own broadcasts will be heard: {error}");
+        }
         Ok(Sockets {
             internal: bind(&inside.device, plan.me.address())?,
-            internal_broadcast: bind(&inside.device, broadcast_address)?,
+            internal_broadcast,
             broadcast_address,
             external,
             external_broadcast: bind(&outside.device, Ipv4Addr::BROADCAST)?,

@@ -4,6 +4,7 @@
 //! socket bound to that address. Used by the sender and the receiver threads; never blocks (waiting is
 //! `doorbell::wait`).
 
+use super::packet_socket::{attach_filter, instruction};
 use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, setsockopt, sockopt,
 };
@@ -56,6 +57,22 @@ impl UdpSocket {
         let socket = Self::bind(device, address)?;
         setsockopt(&socket.0, sockopt::RcvBuf, &0)?;
         Ok(socket)
+    }
+
+    /// What this address sends is not received: own broadcasts come back, and whoever listens would be woken by each.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ignore(&self, sender: Ipv4Addr) -> io::Result<()> {
+        // The filter sees the datagram from its UDP header on; the sender is byte 12 of the IP header.
+        let sender_at = libc::SKF_NET_OFF.cast_unsigned() + 12;
+        let program = [
+            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, sender_at),
+            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, u32::from(sender)),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        ];
+        attach_filter(&self.0, &program)
     }
 
     /// Sends one datagram.

@@ -49,6 +49,8 @@ pub const MESSAGES: usize = 2_048;
 const IN_A_ROW: usize = 256;
 /// After a pause, receivers get so long to bring what has arrived meanwhile (protocol.md, D5).
 const SETTLE: Duration = Duration::from_millis(2);
+/// Datagrams of one wake, as a rule at most.
+const USUAL_BATCH: usize = 8;
 /// How often the measured lateness and p are looked at.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// A lateness that has changed less than this is not worth an input.
@@ -127,6 +129,8 @@ struct Work {
     outgoing: Vec<Outgoing>,
     lateness: Lateness,
     readings: Readings,
+    /// When the controller wants to be called next.
+    deadline: Instant,
     stopwatch: Stopwatch,
     /// Who can be asked whom they see.
     witnesses: Vec<NodeId>,
@@ -150,9 +154,10 @@ impl Driver {
             askers: BTreeMap::new(),
             next_asker: 1,
             own: VecDeque::new(),
-            outgoing: Vec::new(),
+            outgoing: Vec::with_capacity(USUAL_BATCH),
             lateness: Lateness::new(now),
             readings: Readings::new(now),
+            deadline: now,
             stopwatch: Stopwatch::default(),
             witnesses: Vec::new(),
             other_members: true,
@@ -161,6 +166,7 @@ impl Driver {
         };
         work.take_effects(now);
         work.post();
+        work.deadline = work.driver.controller.next_timeout();
         while work.turn() {}
         work.driver.published.signs.retires(Watched::Driver);
         // Whose steps would be orders to services that end.
@@ -175,7 +181,7 @@ impl Work {
     /// Waits, and handles what there is; false: the end.
     fn turn(&mut self) -> bool {
         let slept = clock::now();
-        let deadline = self.driver.controller.next_timeout();
+        let deadline = self.deadline;
         let signs = &self.driver.published.signs;
         signs.works(Watched::Driver, slept);
         signs.sleeps(Watched::Driver, deadline);
@@ -212,9 +218,11 @@ impl Work {
         }
         self.measure();
         let now = self.now();
-        if now >= self.driver.controller.next_timeout() {
+        self.deadline = self.driver.controller.next_timeout();
+        if now >= self.deadline {
             self.driver.controller.handle_timeout(now);
             self.take_effects(now);
+            self.deadline = self.driver.controller.next_timeout();
         }
         self.post();
         true
@@ -391,7 +399,7 @@ impl Work {
         if self.outgoing.is_empty() {
             return;
         }
-        let batch = std::mem::take(&mut self.outgoing);
+        let batch = std::mem::replace(&mut self.outgoing, Vec::with_capacity(USUAL_BATCH));
         let unsent = batch.len() as u64;
         if self.driver.sender.offer(batch).is_err() {
             self.driver.published.counters.unsent.fetch_add(unsent, Ordering::Relaxed);

@@ -52,6 +52,32 @@ fn unicast_and_broadcast_reach_their_own_sockets() {
     });
 }
 
+#[test]
+fn own_broadcasts_are_ignored_and_others_are_not() {
+    within(|| {
+        let (ready, neighbour_ready) = std::sync::mpsc::channel();
+        let (go, may_send) = std::sync::mpsc::channel::<()>();
+        let neighbour = with_neighbour(move || {
+            run("ip addr add 192.168.10.2/24 brd + dev eth0");
+            let socket = UdpSocket::bind("eth0", address("192.168.10.2")).expect("bound");
+            ready.send(()).expect("heard");
+            may_send.recv().expect("told");
+            socket.send_to(b"theirs", address("192.168.10.255")).expect("sent");
+        });
+        run("ip addr add 192.168.10.1/24 brd + dev eth0");
+        let own = UdpSocket::bind("eth0", address("192.168.10.1")).expect("bound");
+        let broadcast = UdpSocket::bind("eth0", address("192.168.10.255")).expect("bound");
+        neighbour_ready.recv().expect("ready");
+        own.send_to(b"heard", address("192.168.10.255")).expect("sent");
+        assert_eq!(hear_one(&broadcast).0, "heard", "they come back");
+        broadcast.ignore(Ipv4Addr::new(192, 168, 10, 1)).expect("a filter");
+        own.send_to(b"mine", address("192.168.10.255")).expect("sent");
+        go.send(()).expect("heard");
+        assert_eq!(hear_one(&broadcast), ("theirs".to_owned(), address("192.168.10.2")));
+        neighbour.join().expect("no assertion failed");
+    });
+}
+
 /// What waits for ARP answers counts against the socket (socket(7), `unres_qlen_bytes` in arp(7)).
 #[test]
 fn silent_neighbours_do_not_keep_the_others_from_being_sent_to() {
