@@ -68,7 +68,9 @@ mod network;
 mod plan;
 mod random;
 mod run;
+mod script;
 mod settle;
+mod shrink;
 mod trace;
 mod world;
 

@@ -4,9 +4,12 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::experiment::{Deaths, Victims, deaths};
 use super::model;
 use super::plan::Drill;
-use super::run::{CURRENT, Kind, Outcome, Scenario, run};
+use super::run::{CURRENT, Kind, Outcome, Scenario, play, run};
+use super::script::{Ill, Script};
+use super::shrink::{Shrunk, shrink};
 use crate::config::ProbeInterval;
 use crate::vocabulary::LinkRole;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -14,13 +17,17 @@ use std::time::{Duration, SystemTime};
 pub const USAGE: &str = "\
 usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M | --seconds S]] [--trace-from SECONDS]
        diehard simulate --drill isolation|moves|amnesia|times|stopped|parts|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
+       diehard simulate --seed S --nodes N … --only FAULTS|none [--without ILLS] [--chance C]
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
        diehard simulate --model lease|agreement|handover|all [--planted MISTAKE]
-Without --nodes each run has 2 to 9. Exit 0: no promise broken; 1: one was; 2: usage.
+Without --nodes each run has 2 to 9. What breaks a promise is shortened: the fewest faults and small ills that still break
+it, with the line that plays them again. Exit 0: no promise broken; 1: one was; 2: usage.
 ";
 
+/// Runs that may be made to shorten a schedule: about a minute.
+const TRIES: u32 = 400;
 /// Runs on as many threads as the smallest machine that builds this has cores.
 const THREADS: u64 = 2;
 
@@ -39,6 +46,10 @@ struct Options {
     /// The models instead of runs, and the mistake that is planted in them.
     model: Option<String>,
     planted: Option<String>,
+    /// Of the faults that the seed draws, these alone, by number.
+    only: Option<BTreeSet<usize>>,
+    without: Vec<Ill>,
+    chance: u64,
 }
 
 /// Runs what the arguments say and returns the exit code.
@@ -60,7 +71,11 @@ pub fn command(arguments: &[String]) -> i32 {
         println!("panic in seed {seed} with {nodes} nodes");
         usual(panic);
     }));
-    if options.experiment { experiment(&options) } else { runs(&options) }
+    match &options.only {
+        Some(only) => replay(&options, only),
+        None if options.experiment => experiment(&options),
+        None => runs(&options),
+    }
 }
 
 fn parse(arguments: &[String]) -> Result<Options, String> {
@@ -77,6 +92,9 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         probe: ProbeInterval::Eighth,
         model: None,
         planted: None,
+        only: None,
+        without: Vec::new(),
+        chance: 0,
     };
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
@@ -112,6 +130,18 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--drill", "arbiter") => options.kind = Kind::Drill(Drill::Arbiter),
         ("--model", _) => options.model = Some(value.to_string()),
         ("--planted", _) => options.planted = Some(value.to_string()),
+        ("--only", "none") => options.only = Some(BTreeSet::new()),
+        ("--only", _) => {
+            let numbers = value.split(',').map(|number| number.parse().map_err(|_| number));
+            let numbers = numbers.collect::<Result<_, _>>();
+            options.only = Some(numbers.map_err(|wrong| format!("{name}: {wrong:?} is no number"))?);
+        }
+        ("--without", _) => {
+            let ill = |word: &str| Ill::ALL.into_iter().find(|ill| ill.name() == word).ok_or(word.to_owned());
+            let ills = value.split(',').map(ill).collect::<Result<_, _>>();
+            options.without = ills.map_err(|wrong| format!("{name}: there is no ill {wrong:?}"))?;
+        }
+        ("--chance", _) => options.chance = number()?,
         ("--experiment", "power-cut") => options.experiment = true,
         ("--victims", "any") => options.victims = Victims::Any,
         ("--victims", "plain") => options.victims = Victims::Plain,
@@ -171,22 +201,42 @@ fn explorations(model: &str, planted: Option<&str>) -> i32 {
     i32::from(broken.load(Ordering::Relaxed))
 }
 
+impl Options {
+    fn scenario(&self, number: u64) -> Scenario {
+        let seed = self.seed + number;
+        Scenario {
+            seed,
+            nodes: self.nodes.unwrap_or(2 + (seed % 8) as usize),
+            duration: self.duration,
+            kind: self.kind,
+            garbage: true,
+            loud_from: self.loud_from,
+        }
+    }
+}
+
+/// One run with a part of its faults.
+fn replay(options: &Options, only: &BTreeSet<usize>) -> i32 {
+    let scenario = options.scenario(0);
+    let (_, cues) = play(&Scenario { loud_from: Nanos::MAX, ..scenario }, None, None);
+    let (without, chance) = (options.without.clone(), options.chance);
+    let script = Script { cues: cues.into(), only: only.clone(), without, chance };
+    let (outcome, _) = play(&scenario, None, Some(&script));
+    tell(&scenario, &outcome, Some(&script));
+    if outcome.violations.is_empty() {
+        println!("no promise is broken");
+    }
+    i32::from(!outcome.violations.is_empty())
+}
+
 fn runs(options: &Options) -> i32 {
     let begin = wall();
-    let broken = AtomicBool::new(false);
+    let broken = parking_lot::Mutex::new(None);
     let virtual_millis = AtomicU64::new(0);
     let received = AtomicU64::new(0);
     let slowest = AtomicU64::new(0);
     spread(options.runs, |number| {
-        let seed = options.seed + number;
-        let scenario = Scenario {
-            seed,
-            nodes: options.nodes.unwrap_or(2 + (seed % 8) as usize),
-            duration: options.duration,
-            kind: options.kind,
-            garbage: true,
-            loud_from: options.loud_from,
-        };
+        let scenario = options.scenario(number);
         let outcome = run(&scenario);
         virtual_millis.fetch_add(options.duration / MILLI, Ordering::Relaxed);
         received.fetch_add(outcome.statistics.received, Ordering::Relaxed);
@@ -194,12 +244,22 @@ fn runs(options: &Options) -> i32 {
         if outcome.violations.is_empty() {
             return true;
         }
-        // The other thread may have failed as well: one story at a time.
-        if !broken.swap(true, Ordering::Relaxed) {
-            tell(&scenario, &outcome);
-        }
+        // The other thread may have failed as well: one story is enough.
+        broken.lock().get_or_insert((scenario, outcome));
         false
     });
+    let broken = broken.into_inner();
+    if let Some((scenario, outcome)) = &broken {
+        tell(scenario, outcome, None);
+        let quiet = Scenario { loud_from: Nanos::MAX, ..*scenario };
+        if let Some(Shrunk { script, outcome, tries }) = shrink(&quiet, None, TRIES) {
+            let (left, all) = (script.only.len(), script.cues.len());
+            println!(
+                "\nthe shortest schedule that breaks it, {left} of {all} faults, found in {tries} runs:"
+            );
+            tell(scenario, &outcome, Some(&script));
+        }
+    }
     let spent = wall().saturating_sub(begin).as_secs_f64();
     let seconds = virtual_millis.load(Ordering::Relaxed) as f64 / 1e3;
     println!(
@@ -208,10 +268,10 @@ fn runs(options: &Options) -> i32 {
         received.load(Ordering::Relaxed),
         slowest.load(Ordering::Relaxed),
     );
-    i32::from(broken.load(Ordering::Relaxed))
+    i32::from(broken.is_some())
 }
 
-fn tell(scenario: &Scenario, outcome: &Outcome) {
+fn tell(scenario: &Scenario, outcome: &Outcome, script: Option<&Script>) {
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -229,7 +289,21 @@ fn tell(scenario: &Scenario, outcome: &Outcome) {
         Kind::Calm(role) => format!(" --calm {role}").to_lowercase(),
     };
     let (seed, nodes, seconds) = (scenario.seed, scenario.nodes, scenario.duration / SECOND);
-    println!("again: diehard simulate --seed {seed} --nodes {nodes} --seconds {seconds}{kind}");
+    let script = script.map(arguments).unwrap_or_default();
+    println!("again: diehard simulate --seed {seed} --nodes {nodes} --seconds {seconds}{kind}{script}");
+}
+
+/// What plays this script.
+fn arguments(script: &Script) -> String {
+    let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(",") };
+    let mut text = format!(" --only {}", list(script.only.iter().map(ToString::to_string).collect()));
+    if !script.without.is_empty() {
+        text += &format!(" --without {}", list(script.without.iter().map(|ill| ill.name()).collect()));
+    }
+    if script.chance > 0 {
+        text += &format!(" --chance {}", script.chance);
+    }
+    text
 }
 
 fn experiment(options: &Options) -> i32 {

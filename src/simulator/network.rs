@@ -8,7 +8,7 @@ use crate::vocabulary::LinkRole;
 pub const MAX_NODES: usize = 64;
 
 /// How bad one LAN is; all rates in thousandths.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Weather {
     /// Datagrams that vanish.
     pub loss: u64,

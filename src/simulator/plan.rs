@@ -96,7 +96,7 @@ pub enum Drill {
 pub const ARBITER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 254);
 
 /// Everything that goes wrong in small, in thousandths.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ills {
     /// Alias calls that fail.
     pub alias_fails: u64,

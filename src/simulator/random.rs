@@ -1,7 +1,7 @@
 //! All the chance of a run, from one seed: xoshiro256** seeded by splitmix64. Owned by the world.
 
 /// A deterministic source of chance.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Random([u64; 4]);
 
 impl Random {

@@ -5,12 +5,14 @@ use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::plan::{Drill, Plan};
 use super::random::Random;
+use super::script::{Cue, Script};
 use super::settle::{Patience, settle};
 use super::world::{Event, Statistics, World};
 use crate::controller::Planted;
 use crate::vocabulary::LinkRole;
 use crate::wire::digest;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// Faults last this long before everything is healed once.
 const ROUND: Nanos = 40 * SECOND;
@@ -78,14 +80,29 @@ pub fn run(scenario: &Scenario) -> Outcome {
 
 /// Runs controllers with a mistake built in.
 pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
-    CURRENT.set((scenario.seed, scenario.nodes));
+    play(scenario, planted, None).0
+}
+
+/// The plan that the seed draws, and the chance that is left.
+pub fn draw(scenario: &Scenario) -> (Plan, Random) {
     let mut random = Random::new(scenario.seed);
     let plan = match scenario.kind {
         Kind::Storm => Plan::storm(scenario.nodes, &mut random),
         Kind::Drill(drill) => Plan::drill(drill, scenario.nodes, &mut random),
         Kind::Calm(_) => Plan::quiet(scenario.nodes, &mut random),
     };
+    (plan, random)
+}
+
+/// The same, with the faults as they were drawn; or, instead of drawing any, those of a script.
+pub fn play(scenario: &Scenario, planted: Option<Planted>, script: Option<&Script>) -> (Outcome, Vec<Cue>) {
+    CURRENT.set((scenario.seed, scenario.nodes));
+    let (mut plan, random) = draw(scenario);
+    if let Some(script) = script {
+        script.apply(&mut plan);
+    }
     let mut world = World::new(plan, random, planted);
+    world.script = script.cloned().map(Rc::new);
     world.trace.loud_from = scenario.loud_from;
     if !scenario.garbage {
         world.plan.ills.garbled = 0;
@@ -99,7 +116,8 @@ pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
         Kind::Storm | Kind::Drill(_) => storm(&mut world, scenario.duration, &mut settled),
         Kind::Calm(role) => calm(&mut world, role, scenario.duration),
     }
-    outcome(scenario.seed, world, settled)
+    let drawn = std::mem::take(&mut world.drawn);
+    (outcome(scenario.seed, world, settled), drawn)
 }
 
 /// Switches everybody on within a moment.

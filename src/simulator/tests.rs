@@ -4,3 +4,4 @@
 mod judges;
 mod planted;
 mod promises;
+mod shrink;

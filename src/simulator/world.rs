@@ -11,6 +11,7 @@ use super::network::{Network, lan};
 use super::plan::{Ills, Plan, pause_before};
 use super::random::Random;
 use super::run::CURRENT;
+use super::script::{Cue, Script};
 use super::trace::{Happening, Trace};
 use crate::config::Config;
 use crate::controller::{Input, LocalFault, Planted, Record};
@@ -92,6 +93,13 @@ pub struct World {
     buffer: Vec<u8>,
     /// The mistake in every controller, if a test wants one.
     planted: Option<Planted>,
+    /// Phases of faults so far, and when the newest began.
+    round: u32,
+    round_began: Nanos,
+    /// The faults so far, as they were drawn.
+    pub drawn: Vec<Cue>,
+    /// Played instead of drawing.
+    pub script: Option<Rc<Script>>,
 }
 
 impl World {
@@ -128,6 +136,10 @@ impl World {
             buffer: Vec::with_capacity(2048),
             planted,
             plan,
+            round: 0,
+            round_began: 0,
+            drawn: Vec::new(),
+            script: None,
         }
     }
 
@@ -199,6 +211,7 @@ impl World {
             Event::GuardianKills { node, life, since } => self.guardian_kills(node, life, since),
             Event::Judge { service } => self.judge(service),
             Event::Fault { class, every } => self.fault(class, every),
+            Event::Cue { number } => self.cue(number),
             Event::Mend(mend) => self.mend(mend),
         }
     }
@@ -226,6 +239,7 @@ impl World {
             | Event::GuardianKills { .. }
             | Event::Judge { .. }
             | Event::Fault { .. }
+            | Event::Cue { .. }
             | Event::Mend(_) => return None,
         };
         self.hosts[node].paused.is_some().then_some(node)
@@ -273,6 +287,12 @@ impl World {
         self.stormy = true;
         self.ills = self.plan.ills;
         self.network.weather = self.plan.weather;
+        (self.round, self.round_began) = (self.round + 1, self.now);
+        if let Some(script) = self.script.clone() {
+            let round = self.round;
+            let cues = script.cues.iter().enumerate().filter(|(_, cue)| cue.round == round);
+            cues.for_each(|(number, cue)| self.schedule(cue.after, Event::Cue { number }));
+        }
         for (class, every) in self.plan.classes.clone() {
             let after = pause_before(every, &mut self.random);
             self.schedule(after, Event::Fault { class, every });

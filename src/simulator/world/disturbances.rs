@@ -6,6 +6,8 @@ use crate::controller::Input;
 use crate::simulator::clock::{MILLI, Nanos, SECOND};
 use crate::simulator::network::lan;
 use crate::simulator::plan::{Class, node_id, pause_before};
+use crate::simulator::random::Random;
+use crate::simulator::script::Cue;
 use crate::vocabulary::{LinkRole, ServiceId};
 use crate::wire::Command;
 use std::rc::Rc;
@@ -13,10 +15,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl World {
+    /// A fault is drawn, and written down; where a script is played, its cues come instead.
     pub(super) fn fault(&mut self, class: Class, every: Nanos) {
-        if !self.stormy {
+        if !self.stormy || self.script.is_some() {
             return;
         }
+        let (round, after) = (self.round, self.now - self.round_began);
+        let before = self.random.clone();
+        self.befall(class);
+        let pause = pause_before(every, &mut self.random);
+        self.schedule(pause, Event::Fault { class, every });
+        self.drawn.push(Cue { round, after, class, before, behind: self.random.clone() });
+    }
+
+    /// A fault of the script: it is drawn with the chance of then.
+    pub(super) fn cue(&mut self, number: usize) {
+        let Some(script) = self.script.clone().filter(|_| self.stormy) else { return };
+        let Cue { class, before, behind, .. } = &script.cues[number];
+        let same = self.random == *before;
+        if script.only.contains(&number) {
+            let now = std::mem::replace(&mut self.random, before.clone());
+            self.befall(*class);
+            self.random = if same { behind.clone() } else { now };
+        } else if same {
+            self.random = behind.clone();
+            if script.chance > 0 {
+                self.random = Random::new(self.random.number() ^ script.chance);
+            }
+        }
+    }
+
+    fn befall(&mut self, class: Class) {
         self.statistics.faults += 1;
         match class {
             Class::Power => self.one_dies(),
@@ -38,8 +67,6 @@ impl World {
             Class::Arbiter => self.arbiter_fails(),
             Class::Checks => self.checks_fail(),
         }
-        let after = pause_before(every, &mut self.random);
-        self.schedule(after, Event::Fault { class, every });
     }
 
     /// How long a fault lasts: from a few milliseconds to several seconds, each scale alike.

@@ -52,6 +52,8 @@ pub enum Event {
     Judge { service: ServiceId },
     /// The next fault of a class.
     Fault { class: Class, every: Nanos },
+    /// A fault of the script that is played.
+    Cue { number: usize },
     /// The end of a fault.
     Mend(Mend),
 }
