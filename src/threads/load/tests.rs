@@ -44,6 +44,12 @@ impl Running {
         }
     }
 
+    /// As the driver does.
+    fn reload(&self, lines: &str) {
+        *self.published.config.write() = Published::of(&configuration(lines)).config();
+        self.bell.ring();
+    }
+
     fn end(self) {
         self.published.stopping.store(true, std::sync::atomic::Ordering::Release);
         self.bell.ring();
@@ -76,8 +82,7 @@ fn a_script_that_fails_is_told_once_and_counts_no_more_until_it_works_again() {
         text.contains("cannot be measured here: exit code 3; this node's services are counted"),
         "{text}"
     );
-    *running.published.config.write() =
-        Published::of(&configuration("load = script\nload_script = echo 0.4")).config();
+    running.reload("load = script\nload_script = echo 0.4");
     assert_eq!(running.next(), Some(400));
     assert_eq!(running.event().as_deref(), Some("the load (script) is measured here again"));
     running.end();
@@ -87,9 +92,9 @@ fn a_script_that_fails_is_told_once_and_counts_no_more_until_it_works_again() {
 fn another_source_takes_over_at_a_reload_and_services_need_no_measuring() {
     let mut running = running("load = script\nload_script = echo 900");
     assert_eq!(running.next(), Some(900_000));
-    *running.published.config.write() = Published::of(&configuration("load = services")).config();
+    running.reload("load = services");
     assert_eq!(running.next(), None);
-    *running.published.config.write() = Published::of(&configuration("load = cpu")).config();
+    running.reload("load = cpu");
     assert!(running.next().is_some_and(|load| load <= 1000));
     running.end();
 }
