@@ -136,20 +136,17 @@ impl Loads {
         candidates: &[NodeId],
         controller: NodeId,
     ) -> Vec<NodeId> {
-        let mut ranked: Vec<NodeId> =
-            candidates.iter().copied().filter(|&node| capacity(config, node) > 0.0).collect();
-        ranked.sort_by(|&a, &b| {
-            self.after(config, service, a)
-                .partial_cmp(&self.after(config, service, b))
-                .unwrap_or(Ordering::Equal)
-                .then_with(|| {
-                    let idle = |node| node == controller && !self.faking(node);
-                    idle(b).cmp(&idle(a))
-                })
-                .then_with(|| priority(config, a).cmp(&priority(config, b)))
-                .then_with(|| a.cmp(&b))
+        let able = candidates.iter().copied().filter(|&node| capacity(config, node) > 0.0);
+        let mut ranked: Vec<_> = able
+            .map(|node| {
+                let idle = node == controller && !self.faking(node);
+                (self.after(config, service, node), (!idle, priority(config, node), node))
+            })
+            .collect();
+        ranked.sort_by(|(a, rest), (b, other)| {
+            a.partial_cmp(b).unwrap_or(Ordering::Equal).then_with(|| rest.cmp(other))
         });
-        ranked
+        ranked.into_iter().map(|(_, (.., node))| node).collect()
     }
 }
 

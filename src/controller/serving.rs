@@ -145,10 +145,6 @@ impl Local {
         self.wanted || self.present || self.dropped.is_some()
     }
 
-    fn named_to(&self) -> Option<NodeId> {
-        self.named.map(|(node, _)| node)
-    }
-
     /// It does not serve it and will not at this epoch.
     pub fn has_declined(&self, epoch: Epoch) -> bool {
         self.declined == Some(epoch) && !self.may_be_up()
@@ -324,7 +320,8 @@ impl Controller {
     }
 
     fn settle_none(&mut self, now: Instant, id: ServiceId) {
-        let keep_look = self.may_come_here(id);
+        // Where it may go is asked only if there is something to drop: with many services it costs most.
+        let drop_look = self.services.get(&id).is_some_and(Local::looks) && !self.may_come_here(id);
         let slot = self.committed.as_ref().and_then(|state| state.slot(id)).copied();
         let settled = slot.filter(|slot| self.is_member() && slot.phase == Phase::Held);
         let Some(local) = self.services.get_mut(&id) else { return };
@@ -342,7 +339,7 @@ impl Controller {
         local.declined = None;
         local.answered = None;
         local.careful_until = None;
-        if !keep_look {
+        if drop_look {
             local.look = None;
             local.stranger = None;
         }

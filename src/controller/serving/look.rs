@@ -1,6 +1,8 @@
 //! F: is somebody outside answering for the address?
 
 use super::*;
+use crate::wire::Remark;
+use std::cell::OnceCell;
 
 /// F1: is somebody outside answering for the address?
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,25 @@ pub(in crate::controller) struct Look {
     unproved: bool,
     /// People know that it is blocked.
     pub(super) told: bool,
+}
+
+impl Local {
+    /// It looks, or has seen a stranger.
+    pub(super) fn looks(&self) -> bool {
+        self.look.is_some() || self.stranger.is_some()
+    }
+
+    pub(super) fn named_to(&self) -> Option<NodeId> {
+        self.named.map(|(node, _)| node)
+    }
+}
+
+/// Among whom the next holder of a doubtful one's services will be chosen, as far as this node knows.
+struct Takers {
+    candidates: Vec<NodeId>,
+    loads: ownership::Loads,
+    controller: NodeId,
+    remarks: Vec<Remark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,6 +298,11 @@ impl Controller {
     /// This node is among the three likeliest to get one of the suspects' services (so that the look is
     /// over when the decision falls), or a stored proposal names it.
     pub(in crate::controller) fn may_come_here(&self, id: ServiceId) -> bool {
+        self.may_come_here_of(id, &OnceCell::new())
+    }
+
+    /// The same for many services: what is the same for all of them is found out once, if at all.
+    fn may_come_here_of(&self, id: ServiceId, takers: &OnceCell<Takers>) -> bool {
         let named = self
             .proposed
             .as_ref()
@@ -290,24 +316,32 @@ impl Controller {
         if !self.is_doubtful(holder) || !self.is_member() || !self.external_ok() {
             return false;
         }
-        let mut candidates: Vec<NodeId> = state
-            .members
-            .iter()
-            .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving)
-            .map(|member| member.id)
-            .collect();
         if ownership::home(&self.config, id) == Some(self.me) {
             return true;
         }
-        candidates = self.loads(state).ranking(&self.config, id, &candidates, self.who_will_decide());
+        let takers = takers.get_or_init(|| self.takers(state));
+        let mut candidates = takers.loads.ranking(&self.config, id, &takers.candidates, takers.controller);
         // Whom the controller thinks less of comes later, as it told.
-        let remarks = self.remarks(self.clock);
         let against = |node: NodeId| {
-            let mine = remarks.iter().filter(|it| it.node == node && it.service.is_none_or(|of| of == id));
+            let mine =
+                takers.remarks.iter().filter(|it| it.node == node && it.service.is_none_or(|of| of == id));
             mine.fold((false, false), |(unfit, damped), it| (unfit || it.unfit, damped || it.damped))
         };
         candidates.sort_by_key(|&node| against(node));
         candidates.iter().take(3).any(|&node| node == self.me)
+    }
+
+    fn takers(&self, state: &State) -> Takers {
+        let fit = state
+            .members
+            .iter()
+            .filter(|member| !self.is_doubtful(member.id) && !member.standby && !member.leaving);
+        Takers {
+            candidates: fit.map(|member| member.id).collect(),
+            loads: self.loads(state),
+            controller: self.who_will_decide(),
+            remarks: self.remarks(self.clock),
+        }
     }
 
     /// The controller, or who will be: equals stand back behind it (the paper's tie rule).
@@ -329,8 +363,10 @@ impl Controller {
             .filter(|slot| slot.holder.is_some_and(|holder| holder != self.me && self.is_doubtful(holder)))
             .map(|slot| slot.service)
             .collect();
+        // A look begun changes nothing about who the likeliest takers are.
+        let takers = OnceCell::new();
         for id in ids {
-            if self.may_come_here(id) {
+            if self.may_come_here_of(id, &takers) {
                 let quick = self.holder_left(id);
                 self.look(now, id, quick);
             }
