@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 
 mod roll_call;
 
+/// So many FAIL_DOWN a node repeats in one p (in two T, once a suspect is asked every T only).
+const REPEATED_AT_ONCE: usize = 4;
+
 /// The two neighbours and what is due to them.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
@@ -297,6 +300,7 @@ impl Controller {
         let nonce = self.nonce();
         let Some(since) = self.suspicions.get(&node).map(|suspicion| suspicion.since) else { return };
         let (cut_off, mute) = (self.hears_nobody(since), self.is_mute());
+        let (place, turns) = self.turn_of(node);
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
         if mute && suspicion.verdict.is_none() {
             // An own fault is no silence of the other side.
@@ -319,7 +323,8 @@ impl Controller {
         // The first rounds are quick; a suspect that nobody may remove is asked every T for ever.
         let settled = suspicion.probes > 16 * (misses + 1) || doubts_itself;
         suspicion.next_probe = now + if settled { self.timing.t } else { half };
-        let odd = suspicion.probes % 2 == 1;
+        let again =
+            suspicion.probes % 2 == 1 && (suspicion.probes as usize / 2 + place).is_multiple_of(turns);
         let verdict = suspicion.verdict.is_some();
         let raised = suspicion.raised;
         suspicion.nonce = nonce;
@@ -336,10 +341,19 @@ impl Controller {
         if fresh {
             self.arbiter_after_verdict(now);
         }
-        if verdict && (odd || fresh) {
+        if verdict && (again || fresh) {
             self.tell_all(Packet::FailDown { node, incarnation });
         }
         self.roll_call_absent(now, node);
+    }
+
+    /// FAIL_DOWN is repeated every p for a few. Where half a cluster is cut off each node has a verdict on dozens, and
+    /// some for good: they take turns, and the LAN does not drown in what is long known.
+    fn turn_of(&self, node: NodeId) -> (usize, usize) {
+        let down = self.suspicions.iter().filter(|(_, suspicion)| suspicion.verdict.is_some());
+        let (before, all) = down
+            .fold((0, 0_usize), |(before, all), (&other, _)| (before + usize::from(other < node), all + 1));
+        (before, all.div_ceil(REPEATED_AT_ONCE).max(1))
     }
 
     /// D6: somebody has the verdict. It implies SUSPECT for who missed that.
@@ -504,6 +518,7 @@ impl Peer {
             mac: None,
             boot: None,
             left: None,
+            let_go: Instant::ZERO,
             in_order: false,
             follows: None,
             state_sent: Instant::ZERO,

@@ -127,8 +127,20 @@ impl Loads {
         self.foreign.get(&node).copied().unwrap_or(0) > 0
     }
 
-    /// The candidates, best first: lowest relative load after the move; ties: the controller if it fakes
-    /// nothing (the paper's rule), then the lowest priority.
+    /// How good a place for that service the node is; `None`: its capacity is 0.
+    pub fn standing(
+        &self,
+        config: &Config,
+        service: ServiceId,
+        node: NodeId,
+        controller: NodeId,
+    ) -> Option<Standing> {
+        let idle = node == controller && !self.faking(node);
+        let rest = (!idle, priority(config, node), node);
+        (capacity(config, node) > 0.0).then(|| Standing { load: self.after(config, service, node), rest })
+    }
+
+    /// The candidates, best first.
     pub fn ranking(
         &self,
         config: &Config,
@@ -136,17 +148,26 @@ impl Loads {
         candidates: &[NodeId],
         controller: NodeId,
     ) -> Vec<NodeId> {
-        let able = candidates.iter().copied().filter(|&node| capacity(config, node) > 0.0);
-        let mut ranked: Vec<_> = able
-            .map(|node| {
-                let idle = node == controller && !self.faking(node);
-                (self.after(config, service, node), (!idle, priority(config, node), node))
-            })
-            .collect();
-        ranked.sort_by(|(a, rest), (b, other)| {
-            a.partial_cmp(b).unwrap_or(Ordering::Equal).then_with(|| rest.cmp(other))
-        });
-        ranked.into_iter().map(|(_, (.., node))| node).collect()
+        let standing = |&node: &NodeId| self.standing(config, service, node, controller);
+        let mut ranked: Vec<Standing> = candidates.iter().filter_map(standing).collect();
+        ranked.sort_by(Standing::order);
+        ranked.into_iter().map(|Standing { rest: (.., node), .. }| node).collect()
+    }
+}
+
+/// The place of a candidate: lowest relative load after the move; ties: the controller if it fakes nothing (the
+/// paper's rule), then the lowest priority.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    load: f64,
+    rest: (bool, u16, NodeId),
+}
+
+impl Standing {
+    /// The best first.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let load = self.load.partial_cmp(&other.load).unwrap_or(Ordering::Equal);
+        load.then_with(|| self.rest.cmp(&other.rest))
     }
 }
 

@@ -10,6 +10,7 @@
 use super::*;
 use crate::config::OnConflict;
 use crate::wire::Phase;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 
 mod conflict;
@@ -18,7 +19,7 @@ mod look;
 mod scripts;
 
 use conflict::Rival;
-use look::Look;
+use look::{Look, Takers};
 
 /// One service on this node.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,8 @@ pub(super) struct Local {
     from: Option<NodeId>,
     /// Which other node the committed state names, and since when.
     named: Option<(NodeId, Instant)>,
+    /// Whom the committed states let take it, as holder or by a handover, and the first epoch of those.
+    heir: Option<(NodeId, Epoch)>,
     /// Who said last that it has it.
     taker: Option<NodeId>,
     /// This node prepared it and answered READY at that epoch.
@@ -94,6 +97,8 @@ pub(super) struct Serving {
     pub answered: u64,
     /// When half or fewer began the lineage of which this node is a member (Q2).
     pub alone_since: Instant,
+    /// When it was last asked what of the suspects may come here.
+    pub looked_for: Instant,
     /// When the lease was lost last, and when it came back.
     lost_at: Instant,
     regained_at: Instant,
@@ -122,18 +127,6 @@ const ANNOUNCE_AGAIN: [Duration; 3] =
 const HAND_OVER_STEP: Duration = Duration::from_millis(2);
 /// Probes after a goodbye.
 const QUICK: Duration = Duration::from_millis(1);
-/// The kernel ends a lifetime up to this much later than told: its timers have steps, of an eighth of their time at most,
-/// and of 0.08 s where two seconds are left (at 100, 250 and 1000 ticks a second). The rest is for a kernel thread that is
-/// late; and sixteen probes must be unanswered besides. A lifetime of one second begins when it must, and its end may be
-/// rounded up; with a longer one the faker keeps out of that (`os/address_timer`).
-fn kernel_grace(valid_lft: Duration) -> Duration {
-    match valid_lft.cmp(&Duration::from_secs(2)) {
-        Ordering::Less => Duration::from_millis(300),
-        Ordering::Equal => Duration::from_millis(150),
-        Ordering::Greater => valid_lft / 8 + Duration::from_millis(50),
-    }
-}
-
 impl Local {
     /// Assigned here, but somebody outside answers.
     pub fn is_blocked(&self) -> bool {
@@ -157,6 +150,7 @@ impl Serving {
             sent: Wanted::default(),
             answered: 0,
             alone_since: Instant::ZERO,
+            looked_for: Instant::ZERO,
             lost_at: Instant::ZERO,
             regained_at: Instant::ZERO,
             careful_until: None,
@@ -307,9 +301,10 @@ impl Controller {
             return;
         }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        let takers = OnceCell::new();
         for id in ids {
             match self.duty(id) {
-                Duty::None => self.settle_none(now, id),
+                Duty::None => self.settle_none(now, id, &takers),
                 Duty::Hold => self.settle_hold(now, id),
                 Duty::Prepare => self.settle_prepare(now, id),
                 Duty::Give { to } => self.settle_give(now, id, to),
@@ -319,9 +314,9 @@ impl Controller {
         self.serve(now);
     }
 
-    fn settle_none(&mut self, now: Instant, id: ServiceId) {
+    fn settle_none(&mut self, now: Instant, id: ServiceId, takers: &OnceCell<Takers>) {
         // Where it may go is asked only if there is something to drop: with many services it costs most.
-        let drop_look = self.services.get(&id).is_some_and(Local::looks) && !self.may_come_here(id);
+        let drop_look = self.services.get(&id).is_some_and(Local::looks) && !self.may_come_here(id, takers);
         let slot = self.committed.as_ref().and_then(|state| state.slot(id)).copied();
         let settled = slot.filter(|slot| self.is_member() && slot.phase == Phase::Held);
         let Some(local) = self.services.get_mut(&id) else { return };
@@ -537,6 +532,7 @@ impl Controller {
     pub(super) fn serving_adopted(&mut self, now: Instant, old: Option<&State>) {
         let Some(state) = self.committed.clone() else { return };
         self.take_care(now, old, &state);
+        let other_lineage = self.serving_lineage != state.lineage;
         for slot in &state.table {
             let new = !self.services.contains_key(&slot.service);
             let local = self.services.entry(slot.service).or_default();
@@ -546,13 +542,11 @@ impl Controller {
             if new {
                 local.from = None;
             }
-            let named = slot.holder.filter(|&holder| holder != self.me);
-            if named != local.named_to() {
-                local.named = named.map(|node| (node, now));
-                local.taker = local.taker.filter(|&taker| Some(taker) == named);
-            }
+            // Epochs of two lineages tell nothing of what came first.
+            local.heir = local.heir.filter(|_| !other_lineage);
+            local.see_named(now, self.me, state.epoch, slot);
         }
-        if self.serving_lineage != state.lineage {
+        if other_lineage {
             self.serving_lineage = state.lineage;
             self.announce_held(now);
         }

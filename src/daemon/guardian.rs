@@ -17,6 +17,7 @@ use super::bond::{Order, Territory, Word};
 use super::{Plan, Refusal, worker};
 use crate::os::child::{Child, Ending, Side, fork};
 use crate::os::daemonise::{PidFile, Readiness};
+use crate::os::lifeline::{Hold, Lifeline, lifeline};
 use crate::os::pair::{End, Waiting, pair};
 use crate::os::signals::Signals;
 use crate::os::{clock, doorbell, sched};
@@ -69,6 +70,8 @@ struct Guardian {
 /// One worker, seen from here.
 struct Ward {
     child: Child,
+    /// Cut when no thread of it can act any more: the kernel may take long to clear away the rest of it.
+    lifeline: Lifeline,
     end: End,
     /// It has not closed its end.
     talks: bool,
@@ -131,8 +134,8 @@ impl Guardian {
     fn run(mut self) -> ExitCode {
         loop {
             self.signs.reset();
-            let (end, workers_end) = match pair() {
-                Ok(ends) => ends,
+            let (end, workers_end, lifeline, hold) = match strings() {
+                Ok(strings) => strings,
                 Err(error) => match self.cannot_fork(&error) {
                     Some(code) => return code,
                     None => continue,
@@ -141,18 +144,19 @@ impl Guardian {
             let child = match fork() {
                 Ok(Side::Parent(child)) => child,
                 Ok(Side::Child) => {
-                    drop(end);
-                    return self.become_worker(workers_end);
+                    drop((end, lifeline));
+                    return self.become_worker(workers_end, hold);
                 }
                 Err(error) => match self.cannot_fork(&error) {
                     Some(code) => return code,
                     None => continue,
                 },
             };
-            drop(workers_end);
+            drop((workers_end, hold));
             let now = clock::now();
             let mut ward = Ward {
                 child,
+                lifeline,
                 end,
                 talks: true,
                 territory: Territory::of(&self.plan.config),
@@ -172,7 +176,8 @@ impl Guardian {
 
     /// The copy that came out of `fork`: nothing of the guardian's is left in it but the lock on the pid
     /// file, so that no other daemon begins before this worker has ended too.
-    fn become_worker(self, end: End) -> ExitCode {
+    fn become_worker(self, end: End, hold: Hold) -> ExitCode {
+        hold.for_ever();
         let Guardian { plan, signs, pid_file, readiness, signals, last_word, .. } = self;
         let first = readiness.is_some();
         std::mem::forget(pid_file);
@@ -192,19 +197,20 @@ impl Guardian {
         self.rest(until)
     }
 
-    /// Until that worker is dead.
+    /// Until that worker can do nothing any more.
     fn watch_over(&mut self, ward: &mut Ward) {
         loop {
             let next = ward.watch.next_look().min(ward.kill_at);
             // A closed end would wake for ever.
             let words = if ward.talks { ward.end.as_fd() } else { ward.child.as_fd() };
-            let ready = doorbell::wait(&[ward.child.as_fd(), self.signals.as_fd(), words], next);
+            let dead = [ward.lifeline.as_fd(), ward.child.as_fd()];
+            let ready = doorbell::wait(&[dead[0], dead[1], self.signals.as_fd(), words], next);
             while let Some(signal) = self.signals.next() {
                 self.pass_on(signal, ward);
             }
             self.listen(ward);
             match ready {
-                Ok(ready) if ready & 1 != 0 => return,
+                Ok(ready) if ready & 0b11 != 0 => return,
                 Ok(_) => {}
                 // For want of memory, which passes.
                 Err(_) => clock::sleep_until(clock::now() + TRY_AGAIN),
@@ -264,7 +270,7 @@ impl Guardian {
         let mut funeral = Funeral::new(now, ward.territory, &self.signs);
         funeral.go_on(now, &mut self.last_word);
         let life = now.since(ward.born);
-        let ending = ward.child.wait();
+        let ending = self.see_off(ward.child, &mut funeral);
         let well = matches!(ending, Ok(Ending::Exited(0)));
         let cause = match (&ending, ward.killed) {
             (Ok(_), Some(why)) => format!("{why}: killed"),
@@ -292,6 +298,15 @@ impl Guardian {
         self.tell_of_death(&cause, life, pause, &funeral);
         self.finish(&mut funeral, now + pause);
         self.rest(now + pause)
+    }
+
+    /// What is left of it goes, and what is to be said meanwhile is said.
+    fn see_off(&mut self, child: Child, funeral: &mut Funeral) -> std::io::Result<Ending> {
+        let gone = |until| doorbell::wait(&[child.as_fd()], until).map_or(true, |ready| ready != 0);
+        while !gone(funeral.next().unwrap_or(Instant::MAX)) {
+            funeral.go_on(clock::now(), &mut self.last_word);
+        }
+        child.wait()
     }
 
     fn tell_of_death(&mut self, cause: &str, life: Duration, pause: Duration, funeral: &Funeral) {
@@ -337,6 +352,13 @@ impl Guardian {
             }
         }
     }
+}
+
+/// What ties a worker to its guardian.
+fn strings() -> std::io::Result<(End, End, Lifeline, Hold)> {
+    let (end, workers_end) = pair()?;
+    let (lifeline, hold) = lifeline()?;
+    Ok((end, workers_end, lifeline, hold))
 }
 
 impl Ward {

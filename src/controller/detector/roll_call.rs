@@ -41,7 +41,9 @@ impl Controller {
     /// Controller and the next two in priority, without the suspect (D3).
     pub(in crate::controller) fn observers(&self, suspect: NodeId) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> = self.members().filter(|&node| node != suspect).collect();
-        nodes.sort_by_key(|&node| std::cmp::Reverse((Some(node) == self.controller(), self.priority(node))));
+        nodes.sort_by_cached_key(|&node| {
+            std::cmp::Reverse((Some(node) == self.controller(), self.priority(node)))
+        });
         nodes.truncate(3);
         nodes
     }
@@ -88,12 +90,16 @@ impl Controller {
         }
         let known = self.committed.as_ref().and_then(|state| state.member(suspect));
         if known.is_some_and(|member| member.incarnation == life) {
+            let news = !self.is_doubtful(suspect);
             self.rumours.insert(suspect, now);
             let observer = self.observers(suspect).contains(&self.me);
             if observer && now.since(self.heard(suspect)) > self.timing.p {
                 self.suspect(now, suspect, Why::Witness);
             }
-            self.look_for_suspects(now);
+            // Of dozens that are down for good each observer asks again and again.
+            if news || now.since(self.serving.looked_for) >= self.timing.p / 2 {
+                self.look_for_suspects(now);
+            }
         }
         let rank = self.members().position(|node| node == self.me).unwrap_or(0);
         let count = self.members().count().max(1);

@@ -49,6 +49,10 @@ impl Controller {
         self.is_cut_off(node) || self.told_of(node).is_some_and(|(unfit, _)| unfit.contains(&service))
     }
 
+    fn is_unfit_for_some(&self, node: NodeId) -> bool {
+        self.is_cut_off(node) || self.told_of(node).is_some_and(|(unfit, _)| !unfit.is_empty())
+    }
+
     fn gives_up(&self, node: NodeId, service: ServiceId) -> bool {
         self.is_cut_off(node) || self.told_of(node).is_some_and(|(_, given_up)| given_up.contains(&service))
     }
@@ -130,10 +134,13 @@ impl Controller {
     pub(in crate::controller) fn note_fitness(&mut self, now: Instant, current: &State) {
         let silent_gateway = self.note_gateway(current);
         self.note_flaps(now, current);
+        // Asked for each service only if any can be meant.
+        let some_fail =
+            current.members.iter().filter(|member| self.is_unfit_for_some(member.id)).count() >= 2;
         for slot in &current.table {
             let service = slot.service;
             let gives_up = slot.holder.filter(|&holder| self.gives_up(holder, service));
-            let failing = self.failing_on(current, service);
+            let failing = if some_fail { self.failing_on(current, service) } else { None };
             let Some(office) = &mut self.office else { return };
             let notes = &mut office.notes;
             notes.given_up.retain(|(node, given), _| *given != service || Some(*node) == gives_up);

@@ -138,11 +138,12 @@ impl Controller {
         epoch: Epoch,
         id: ServiceId,
     ) {
-        if epoch < self.epoch() {
-            return;
-        }
+        let committed = self.epoch();
         if let Some(local) = self.services.get_mut(&id) {
-            local.taker = Some(from);
+            local.see_taken(from, epoch, committed);
+        }
+        if epoch < committed {
+            return;
         }
         if let Some(office) = &mut self.office {
             office.notes.taken(id, epoch, from);

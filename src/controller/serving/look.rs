@@ -1,7 +1,7 @@
 //! F: is somebody outside answering for the address?
 
 use super::*;
-use crate::wire::Remark;
+use crate::wire::{Remark, Slot};
 use std::cell::OnceCell;
 
 /// F1: is somebody outside answering for the address?
@@ -17,8 +17,8 @@ pub(in crate::controller) struct Look {
     pub(super) sent: u32,
     pub(super) last: Instant,
     pub(super) next: Instant,
-    /// Of the last 16 probes, which were answered (bit 0: the newest).
-    pub(super) answered: u16,
+    /// Of the last 32 probes, which were answered (bit 0: the newest).
+    pub(super) answered: u32,
     /// Latched: one answer, ever, blocks at least until then.
     pub(super) blocked_until: Option<Instant>,
     /// Whose answers those were.
@@ -35,17 +35,69 @@ impl Local {
         self.look.is_some() || self.stranger.is_some()
     }
 
-    pub(super) fn named_to(&self) -> Option<NodeId> {
+    fn named_to(&self) -> Option<NodeId> {
         self.named.map(|(node, _)| node)
+    }
+
+    /// A state was committed.
+    pub(super) fn see_named(&mut self, now: Instant, me: NodeId, epoch: Epoch, slot: &Slot) {
+        let heir = match slot.phase {
+            Phase::Handover { to } => Some(to),
+            _ => slot.holder,
+        };
+        if heir != self.heir.map(|(node, _)| node) {
+            self.heir = heir.map(|node| (node, epoch));
+        }
+        let named = slot.holder.filter(|&holder| holder != me);
+        if named != self.named_to() {
+            self.named = named.map(|node| (node, now));
+            self.taker = self.taker.filter(|&taker| Some(taker) == named);
+        }
+    }
+
+    /// TAKE_OVER or FAILBACK_OK of that epoch. It may come behind the state that took note of it: by another thread, or
+    /// because a report of its sender told the controller first.
+    pub(super) fn see_taken(&mut self, from: NodeId, epoch: Epoch, committed: Epoch) {
+        if epoch >= committed || self.heir.is_some_and(|(heir, since)| heir == from && epoch >= since) {
+            self.taker = Some(from);
+        }
     }
 }
 
 /// Among whom the next holder of a doubtful one's services will be chosen, as far as this node knows.
-struct Takers {
+pub(super) struct Takers {
     candidates: Vec<NodeId>,
     loads: ownership::Loads,
     controller: NodeId,
     remarks: Vec<Remark>,
+}
+
+/// So many of the likeliest takers look at an address before it is decided who gets it.
+const LIKELIEST: usize = 3;
+
+impl Takers {
+    /// Whom the controller thinks less of comes later, as it told: unfit, damped, and only then by load.
+    fn places_among_the_first(&self, config: &Config, id: ServiceId, me: NodeId) -> bool {
+        let against = |node: NodeId| {
+            let about =
+                self.remarks.iter().filter(|it| it.node == node && it.service.is_none_or(|of| of == id));
+            about.fold((false, false), |(unfit, damped), it| (unfit || it.unfit, damped || it.damped))
+        };
+        let place = |node: NodeId| {
+            let standing = self.loads.standing(config, id, node, self.controller)?;
+            Some((against(node), standing))
+        };
+        let Some((mine, my_standing)) = self.candidates.contains(&me).then(|| place(me)).flatten() else {
+            return false;
+        };
+        // A ranking of all would cost a hundred times as much where dozens died and hundreds of services wait.
+        let better = self.candidates.iter().filter(|&&node| {
+            place(node).is_some_and(|(other, standing)| {
+                other.cmp(&mine).then_with(|| standing.order(&my_standing)).is_lt()
+            })
+        });
+        better.take(LIKELIEST).count() < LIKELIEST
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +111,18 @@ enum Answerer {
 /// Probes that must be unanswered where somebody has answered, or may have.
 const AFTER_A_LATCH: u32 = 16;
 
+/// The kernel ends a lifetime up to this much later than told: its timers have steps, of an eighth of their time at most,
+/// and of 0.08 s where two seconds are left (at 100, 250 and 1000 ticks a second). The rest is for a kernel thread that is
+/// late; and sixteen probes must be unanswered besides. A lifetime of one second begins when it must, and its end may be
+/// rounded up; with a longer one the faker keeps out of that (`os/address_timer`).
+fn kernel_grace(valid_lft: Duration) -> Duration {
+    match valid_lft.cmp(&Duration::from_secs(2)) {
+        Ordering::Less => Duration::from_millis(300),
+        Ordering::Equal => Duration::from_millis(150),
+        Ordering::Greater => valid_lft / 8 + Duration::from_millis(50),
+    }
+}
+
 impl Look {
     /// The holder has let go: three probes suffice, unless somebody answered before.
     pub(super) fn hasten(&mut self, now: Instant) {
@@ -66,6 +130,12 @@ impl Look {
             self.quick = true;
             self.next = self.next.min(now + QUICK);
         }
+    }
+
+    /// Whoever answered has let go. The next probe when it is due: an answer calls for no other question.
+    fn begin_anew(&mut self, now: Instant, quick: bool) {
+        let next = if quick { self.next.min(now + QUICK) } else { self.next };
+        *self = Look { thorough: !quick, unproved: self.unproved, next, ..Look::begin(now, quick) };
     }
 
     pub(super) fn begin(now: Instant, quick: bool) -> Self {
@@ -117,10 +187,11 @@ impl Controller {
         careful: Option<Instant>,
     ) -> bool {
         let misses = self.config.cluster.hello_misses;
+        let apart = self.apart(look);
         let needed = match (look.quick, look.unproved) {
             (true, _) => 3,
-            (false, true) => AFTER_A_LATCH,
-            (false, false) => 2 * (misses + 1),
+            (false, true) => AFTER_A_LATCH + apart,
+            (false, false) => 2 * (misses + 1) + apart,
         };
         // Every probe but the last has had its time; the last one when its patience is over.
         let settled = look.sent - u32::from(look.sent > 0 && now < look.last + self.look_patience(look));
@@ -132,8 +203,23 @@ impl Controller {
         }
         match look.blocked_until.max(careful) {
             None => settled >= needed,
-            Some(until) => now >= until && look.answered == 0 && settled >= AFTER_A_LATCH,
+            Some(until) => {
+                let needed = AFTER_A_LATCH + apart;
+                now >= until && look.answered << (32 - needed) == 0 && settled >= needed
+            }
         }
+    }
+
+    /// Two parts of a cluster that wait for the same kernel to fall silent, or hear the same goodbye, would count from the
+    /// same moment and take at the same moment, both unseen. So each node counts further than another: the second hears
+    /// the first. Where only a majority may serve there is no other part.
+    fn apart(&self, look: &Look) -> u32 {
+        let synchronous = look.thorough || look.blocked_until.is_some();
+        if !self.minorities_may_meet() || !synchronous {
+            return 0;
+        }
+        let before = self.config.nodes.iter().filter(|node| node.id < self.me).count();
+        2 * (before % 8) as u32
     }
 
     /// Q2: an arbiter's answer excludes nobody at once. What half or fewer take from a node that was not heard
@@ -237,15 +323,31 @@ impl Controller {
     }
 
     /// A node has let go of all that it had, by its own word or its guardian's (J2) or by a new life's first word (J1).
-    /// A latch need not wait any more for the kernel that answered, if it was that node's: whoever was named for the
-    /// address may never have had it. In case somebody else has it too, the look is a whole one.
+    /// A latch need not wait any more for the kernel that answered, if it was that node's. After the goodbye of a holder
+    /// that had it three probes suffice, as if none had been answered. Whoever else was named for the address may never
+    /// have had it: the look is a whole one then.
     pub(in crate::controller) fn look_anew(&mut self, now: Instant, node: NodeId) {
-        let Some(mac) = self.mac_of(node) else { return };
-        for look in self.services.values_mut().filter_map(|local| local.look.as_mut()) {
-            if look.answerer == Answerer::One(mac) {
-                *look = Look { thorough: true, unproved: look.unproved, ..Look::begin(now, false) };
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.let_go = now;
+        let Some(mac) = peer.mac else { return };
+        let answered = |local: &Local| local.look.is_some_and(|look| look.answerer == Answerer::One(mac));
+        let ids: Vec<ServiceId> =
+            self.services.iter().filter(|(_, local)| answered(local)).map(|(&id, _)| id).collect();
+        for id in ids {
+            let quick = self.holder(id) == Some(node) && self.holder_left(id);
+            if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
+                look.begin_anew(now, quick);
             }
         }
+    }
+
+    /// An answer from before that word, heard behind it: they come by different threads. It is taken as if it had
+    /// come first. For so long only as that may take: who still answers then has the address again.
+    fn is_from_before(&self, now: Instant, mac: [u8; 6]) -> bool {
+        let mut peers = self.peers.values();
+        peers.any(|peer| {
+            peer.mac == Some(mac) && peer.let_go > Instant::ZERO && now.since(peer.let_go) < self.timing.p
+        })
     }
 
     /// What was asked until now does not count, an answer that was heard does. Q2: an arbiter that was silent answers again;
@@ -295,14 +397,9 @@ impl Controller {
         self.peers.get(&node)?.mac
     }
 
-    /// This node is among the three likeliest to get one of the suspects' services (so that the look is
-    /// over when the decision falls), or a stored proposal names it.
-    pub(in crate::controller) fn may_come_here(&self, id: ServiceId) -> bool {
-        self.may_come_here_of(id, &OnceCell::new())
-    }
-
-    /// The same for many services: what is the same for all of them is found out once, if at all.
-    fn may_come_here_of(&self, id: ServiceId, takers: &OnceCell<Takers>) -> bool {
+    /// This node is among the likeliest to get one of the suspects' services (so that the look is over when the
+    /// decision falls), or a stored proposal names it. What is the same for many services is found out once, if at all.
+    pub(super) fn may_come_here(&self, id: ServiceId, takers: &OnceCell<Takers>) -> bool {
         let named = self
             .proposed
             .as_ref()
@@ -320,15 +417,7 @@ impl Controller {
             return true;
         }
         let takers = takers.get_or_init(|| self.takers(state));
-        let mut candidates = takers.loads.ranking(&self.config, id, &takers.candidates, takers.controller);
-        // Whom the controller thinks less of comes later, as it told.
-        let against = |node: NodeId| {
-            let mine =
-                takers.remarks.iter().filter(|it| it.node == node && it.service.is_none_or(|of| of == id));
-            mine.fold((false, false), |(unfit, damped), it| (unfit || it.unfit, damped || it.damped))
-        };
-        candidates.sort_by_key(|&node| against(node));
-        candidates.iter().take(3).any(|&node| node == self.me)
+        takers.places_among_the_first(&self.config, id, self.me)
     }
 
     fn takers(&self, state: &State) -> Takers {
@@ -356,6 +445,7 @@ impl Controller {
 
     /// D3: the look starts with the suspicion, so it costs no time.
     pub(in crate::controller) fn look_for_suspects(&mut self, now: Instant) {
+        self.serving.looked_for = now;
         let Some(state) = &self.committed else { return };
         let ids: Vec<ServiceId> = state
             .table
@@ -366,7 +456,7 @@ impl Controller {
         // A look begun changes nothing about who the likeliest takers are.
         let takers = OnceCell::new();
         for id in ids {
-            if self.may_come_here_of(id, &takers) {
+            if self.may_come_here(id, &takers) {
                 let quick = self.holder_left(id);
                 self.look(now, id, quick);
             }
@@ -443,6 +533,13 @@ impl Controller {
         let beside = self.services.get(&id).and_then(|local| local.look).is_some_and(|look| look.beside);
         if beside && self.holders_mac(id) == Some(mac) {
             return;
+        }
+        let from_before = self.is_from_before(now, mac);
+        let look = self.services.get_mut(&id).and_then(|local| local.look.as_mut());
+        if let Some(look) =
+            look.filter(|look| from_before && look.answerer == Answerer::Nobody && !look.beside)
+        {
+            return look.begin_anew(now, look.quick);
         }
         self.latch(id, Some(mac));
         let Some(local) = self.services.get_mut(&id) else { return };

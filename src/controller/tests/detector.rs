@@ -1,9 +1,9 @@
 //! D: what is found, by whom, and when.
 
 use super::bench::{Bench, Sent};
-use super::settings::{P, PATIENCE, node, settings};
+use super::settings::{P, PATIENCE, T, node, settings};
 use crate::controller::{Event, Input, Why};
-use crate::vocabulary::{Incarnation, Instant};
+use crate::vocabulary::{Incarnation, Instant, NodeId};
 use crate::wire::Packet;
 use std::time::Duration;
 
@@ -176,6 +176,32 @@ fn d6_fail_down_of_another_life_counts_for_nothing() {
     bench.run(10);
     bench.inject(1, 0, Packet::FailDown { node: node(2), incarnation: old });
     assert!(suspected(&bench, 0, 2).is_none());
+}
+
+/// Half a cluster is cut off for good, and nobody may remove it. Each node has a verdict on dozens.
+#[test]
+fn d6_what_is_long_known_is_repeated_in_turns() {
+    let mut bench = Bench::formed(9);
+    (4..9).for_each(|at| bench.kill(at));
+    bench.wait("every verdict", 3000, |bench| {
+        bench.machines[0].events.iter().filter(|(_, event)| is_down(event)).count() == 5
+    });
+    // The quick rounds, and then some.
+    bench.run(2000);
+    bench.forget();
+    // Two turns of two T each name all five.
+    bench.run_to(bench.now + T * 4);
+    let mut named: Vec<NodeId> = Vec::new();
+    for sent in bench.sent.iter().filter(|sent| sent.from == 0) {
+        named.extend(match sent.packet {
+            Packet::FailDown { node, .. } => Some(node),
+            _ => None,
+        });
+    }
+    assert!((5..=7).contains(&named.len()), "{} FAIL_DOWN", named.len());
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), 5, "nobody is forgotten");
 }
 
 #[test]

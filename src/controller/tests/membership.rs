@@ -1,7 +1,7 @@
 //! J: how a node comes in and goes out.
 
 use super::bench::{Bench, Worker, serves};
-use super::settings::{MEMBER, P, PATIENCE, T, node, service, settings};
+use super::settings::{MEMBER, P, PATIENCE, T, mac, node, service, settings};
 use crate::controller::{Event, Input, Planted, Why};
 use crate::vocabulary::{Epoch, Incarnation};
 use crate::wire::{Command, Header, Packet};
@@ -201,6 +201,33 @@ fn j2_a_goodbye_of_who_never_had_it_shortens_no_look() {
     }
 }
 
+/// Another state may be agreed before its TAKE_OVER is heard.
+#[test]
+fn j2_who_told_late_that_it_has_it_has_had_it() {
+    for told in [false, true] {
+        let mut bench = Bench::formed(4);
+        bench.lose(|sent, _| matches!(sent.packet, Packet::TakeOver { .. } | Packet::FailbackOk { .. }));
+        bench.kill(3);
+        bench.wait("another holder", 1000, |bench| (0..3).any(|at| bench.holders(service(3)) == [at]));
+        let holder = bench.holders(service(3))[0];
+        let others: Vec<usize> = (0..3).filter(|&at| at != holder).collect();
+        let header = bench.header(holder);
+        bench.run(600);
+        for &to in &others {
+            let committed = bench.state(to).expect("formed").epoch;
+            assert!(header.epoch < committed, "{:?}, {committed:?}", header.epoch);
+            if told {
+                bench.inject_with(to, header.clone(), Packet::TakeOver { service: service(3) });
+            }
+        }
+        worker_dies(&mut bench, holder, &others);
+        let died = bench.now;
+        bench.wait("service 3 elsewhere", 1000, |bench| !bench.holders(service(3)).is_empty());
+        let after = bench.now.since(died);
+        assert_eq!(after < P, told, "{after:?}");
+    }
+}
+
 #[test]
 fn j2_a_goodbye_of_who_never_had_it_ends_no_latch() {
     let (mut bench, waiting, others) = waits_for_a_kernel(None);
@@ -274,6 +301,26 @@ fn j2_a_goodbye_ends_a_latched_look_once() {
     }
 }
 
+/// The kernel answered before the guardian took the address away; that answer and the goodbye are heard by different threads.
+#[test]
+fn j2_an_answer_heard_just_behind_the_goodbye_is_from_before_it() {
+    let mut bench = Bench::formed(3);
+    let header = Header { epoch: Epoch::NONE, lineage: 0, ..bench.header(2) };
+    bench.kill(2);
+    bench.wait("a look", 400, |bench| (0..2).all(|at| !bench.machines[at].probes.is_empty()));
+    guardian_says(&mut bench, &header, &[0, 1]);
+    bench.run(1);
+    let said = bench.now;
+    for at in 0..2 {
+        bench.input(at, Input::Claimed { service: service(2), mac: mac(2) });
+    }
+    bench.wait("service 2 elsewhere", 500, |bench| !bench.holders(service(2)).is_empty());
+    let after = bench.now.since(said);
+    assert!(after < P, "three probes, and no latch: {after:?}");
+    let blocked = |event: &Event| matches!(event, Event::Blocked { .. });
+    assert!((0..2).all(|at| bench.event(at, blocked).is_none()), "nobody else has it");
+}
+
 /// Killed with its guardian, and started again before its kernel dropped the address.
 #[test]
 fn j1_the_first_word_of_a_new_life_ends_a_latched_look() {
@@ -298,7 +345,7 @@ fn j2_a_goodbye_said_again_does_not_roll_the_dice_again() {
     bench.kernel_answers(2, service(2), Duration::from_secs(60));
     bench.run(600);
     guardian_says(&mut bench, &header, &[0, 1]);
-    bench.run(10);
+    bench.run_to(bench.now + P * 2);
     bench.answer_for(service(2), Duration::ZERO);
     for _ in 0..5 {
         guardian_says(&mut bench, &header, &[0, 1]);
