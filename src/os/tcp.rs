@@ -28,32 +28,38 @@ pub fn bound_what_waits(stream: &TcpStream, buffer: usize, patience: Duration) -
     Ok(())
 }
 
-/// Resets every TCP connection of the calling thread's network whose own end is this address: the other
-/// ends learn it at once, and may connect again. How many there were.
+/// Resets every TCP connection of the calling thread's network whose own end is one of these addresses: the other
+/// ends learn it at once, and may connect again. How many there were of each. All in one go: the kernel walks its whole
+/// table of connections (several milliseconds of empty places alone), and every address waits for that.
 ///
 /// # Errors
 /// EPERM without CAP_NET_ADMIN, EOPNOTSUPP from a kernel without CONFIG_INET_DIAG_DESTROY.
-pub fn reset_connections(address: IpAddr) -> io::Result<usize> {
+pub fn reset_connections(addresses: &[IpAddr]) -> io::Result<Vec<usize>> {
     let mut netlink = Netlink::open_for(SockProtocol::NetlinkSockDiag, 0)?;
     // A service that listens on [::] has its IPv4 connections in sockets of IPv6.
-    let families: &[i32] =
-        if address.is_ipv4() { &[libc::AF_INET, libc::AF_INET6] } else { &[libc::AF_INET6] };
-    let mut found: Vec<(i32, [u8; IDENTITY])> = Vec::new();
+    let families: &[i32] = match addresses {
+        [] => &[],
+        _ if addresses.iter().any(IpAddr::is_ipv4) => &[libc::AF_INET, libc::AF_INET6],
+        _ => &[libc::AF_INET6],
+    };
+    let mut found: Vec<(usize, i32, [u8; IDENTITY])> = Vec::new();
     for &family in families {
         let request = Request::new(SOCK_DIAG_BY_FAMILY, 0, &header(family, CONNECTED, &[0; IDENTITY]));
-        let own = own_end(family, address);
+        let own: Vec<Option<[u8; 16]>> = addresses.iter().map(|&address| own_end(family, address)).collect();
         netlink.dump(request, |message| {
             // struct inet_diag_msg: family, state, timer, retransmissions, identity.
             let identity = message.content.get(4..4 + IDENTITY).and_then(|bytes| bytes.try_into().ok());
-            if let Some(identity) = identity.filter(|identity: &[u8; IDENTITY]| identity[4..20] == own) {
-                found.push((family, identity));
+            let Some(identity) = identity else { return };
+            let identity: [u8; IDENTITY] = identity;
+            if let Some(at) = own.iter().position(|own| own.is_some_and(|own| identity[4..20] == own)) {
+                found.push((at, family, identity));
             }
         })?;
     }
-    let mut reset = 0;
-    for (family, identity) in found {
+    let mut reset = vec![0; addresses.len()];
+    for (at, family, identity) in found {
         match netlink.request(Request::new(SOCK_DESTROY, 0, &header(family, u32::MAX, &identity))) {
-            Ok(()) => reset += 1,
+            Ok(()) => reset[at] += 1,
             // It ended by itself meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -71,16 +77,16 @@ fn header(family: i32, states: u32, identity: &[u8; IDENTITY]) -> Vec<u8> {
     bytes
 }
 
-/// The address as the kernel shows it in a socket of this family.
-fn own_end(family: i32, address: IpAddr) -> [u8; 16] {
+/// The address as the kernel shows it in a socket of this family; `None`: never.
+fn own_end(family: i32, address: IpAddr) -> Option<[u8; 16]> {
     match address {
         IpAddr::V4(v4) if family == libc::AF_INET => {
             let mut bytes = [0; 16];
             bytes[..4].copy_from_slice(&v4.octets());
-            bytes
+            Some(bytes)
         }
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
+        IpAddr::V4(v4) => Some(v4.to_ipv6_mapped().octets()),
+        IpAddr::V6(v6) => (family == libc::AF_INET6).then(|| v6.octets()),
     }
 }
 

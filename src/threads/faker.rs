@@ -194,9 +194,9 @@ impl Work {
         let mut troubles = Vec::new();
         let too_much: Vec<IpAddr> =
             self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
+        self.end_connections(&too_much);
         for address in too_much {
             changed = true;
-            self.end_connections(address);
             let removed = self.faker.card.remove(address);
             self.note(address, "remove", removed);
             self.lives();
@@ -286,14 +286,17 @@ impl Work {
     /// H3: whoever is still connected to an address that moves away shall connect again, to its new
     /// holder, instead of waiting for an answer that can no longer be sent. Not when the lease is over:
     /// nothing comes before the aliases then (L6).
-    fn end_connections(&self, address: IpAddr) {
-        if self.faker.published.lease.is_over(clock::now()) {
+    fn end_connections(&self, addresses: &[IpAddr]) {
+        if addresses.is_empty() || self.faker.published.lease.is_over(clock::now()) {
             return;
         }
-        match tcp::reset_connections(address) {
-            Ok(0) => {}
-            Ok(count) => log::info!("{address} moves away: {count} connections were reset"),
-            Err(error) => log::debug!("cannot reset the connections of {address}: {error}"),
+        match tcp::reset_connections(addresses) {
+            Ok(counts) => {
+                for (address, count) in addresses.iter().zip(counts).filter(|(_, count)| *count > 0) {
+                    log::info!("{address} moves away: {count} connections were reset");
+                }
+            }
+            Err(error) => log::debug!("cannot reset the connections of {addresses:?}: {error}"),
         }
     }
 

@@ -30,9 +30,11 @@ fn only_connections_of_that_address_are_reset_and_their_clients_know() {
         let (plain, both) = (plain.expect("bound"), both.expect("bound"));
         listens.send(()).expect("heard");
         let _connections = [&plain, &plain, &both].map(|listener| listener.accept().expect("accepted"));
-        let address = "203.0.113.21".parse().expect("an address");
-        assert_eq!(reset_connections(address).expect("permitted"), 2);
-        assert_eq!(reset_connections(address).expect("permitted"), 0);
+        let addresses = ["203.0.113.23", "203.0.113.21", "2001:db8::21"];
+        let addresses = addresses.map(|address| address.parse().expect("an address"));
+        assert_eq!(reset_connections(&addresses).expect("permitted"), [0, 2, 0]);
+        assert_eq!(reset_connections(&addresses).expect("permitted"), [0, 0, 0]);
+        assert!(reset_connections(&[]).expect("nothing to do").is_empty());
         let reset = ErrorKind::ConnectionReset;
         assert_eq!(clients.join().expect("clients"), [reset, reset, ErrorKind::WouldBlock]);
     });

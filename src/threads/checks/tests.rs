@@ -76,6 +76,13 @@ fn patience() -> Instant {
 }
 
 impl Lab {
+    /// As the driver does: without checks the thread sleeps until it is told.
+    fn reload(&self, text: &str) {
+        let parsed = config::parse("test", text.as_bytes()).expect("right").config;
+        *self.published.config.write() = Arc::new(parsed);
+        assert!(self.orders.send(Order::Reloaded));
+    }
+
     fn hold(&self, services: &[ServiceId]) {
         self.published.lease.want(services, Instant::MAX);
     }
@@ -280,8 +287,7 @@ fn a_worker_that_hangs_is_written_off_and_the_others_go_on() {
          [check c]\nservice = node\ntype = load\ntarget = 1000000\ninterval = 20ms\n",
         fifo.display()
     );
-    let parsed = config::parse("test", text.as_bytes()).expect("right").config;
-    *lab.published.config.write() = Arc::new(parsed);
+    lab.reload(&text);
     assert_eq!(lab.event(), "check-failing hangs -");
     assert_eq!(lab.event(), "check-step hangs alert");
     lab.standing("c", Standing::Well);
@@ -303,8 +309,7 @@ fn a_worker_that_hangs_is_written_off_and_the_others_go_on() {
 fn a_check_that_is_no_more_is_forgotten() {
     let lab = lab("reload", "[check c]\nservice = node\ntype = load\ntarget = 1000000\ninterval = 20ms\n");
     lab.standing("c", Standing::Well);
-    let parsed = config::parse("test", BASE.as_bytes()).expect("right").config;
-    *lab.published.config.write() = Arc::new(parsed);
+    lab.reload(BASE);
     let until = patience();
     while !lab.published.checks.read().is_empty() {
         assert!(clock::now() < until, "still there");
