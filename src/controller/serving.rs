@@ -127,6 +127,7 @@ const ANNOUNCE_AGAIN: [Duration; 3] =
 const HAND_OVER_STEP: Duration = Duration::from_millis(2);
 /// Probes after a goodbye.
 const QUICK: Duration = Duration::from_millis(1);
+
 impl Local {
     /// Assigned here, but somebody outside answers.
     pub fn is_blocked(&self) -> bool {

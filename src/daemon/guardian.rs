@@ -9,7 +9,7 @@
 //!                │  └ in time      │ killed
 //!                └──▶ overdue ─────┘
 //! ```
-//! One thread, in `daemon::run`'s own; it waits for the worker's descriptor, the worker's words, signals
+//! One thread, in `daemon::run`'s own; it waits for the worker's lifeline, the worker's words, signals
 //! and its own next look, and for nothing else: no disk, no log, no lock. It ends when the worker has left
 //! in order, or could not start the first time; if it is killed, the worker ends by itself (`bond`).
 

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::os::{clock, doorbell};
     use nix::sys::signal::{Signal, kill};
-    use nix::sys::wait::waitpid;
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork, getpid};
     use std::time::Duration;
 
@@ -81,16 +81,19 @@ mod tests {
             }
             ForkResult::Parent { child } => {
                 drop(hold);
-                let stopped = waitpid(child, Some(nix::sys::wait::WaitPidFlag::WUNTRACED));
-                assert!(matches!(stopped, Ok(nix::sys::wait::WaitStatus::Stopped(..))), "{stopped:?}");
-                let numbers: Vec<u64> = std::fs::read_dir(format!("/proc/{child}/fd"))
-                    .expect("a process of ours")
-                    .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-                    .collect();
-                assert!(!is_cut(&line, Duration::ZERO), "it lives, held at one of {numbers:?}");
+                let stopped = waitpid(child, Some(WaitPidFlag::WUNTRACED));
+                let numbers = std::fs::read_dir(format!("/proc/{child}/fd")).map(|entries| -> Vec<u64> {
+                    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+                });
+                let cut_before = is_cut(&line, Duration::ZERO);
+                // Before anything is judged: no failure leaves it behind.
                 kill(child, Signal::SIGKILL).expect("killed");
-                assert!(is_cut(&line, Duration::from_secs(60)), "it is dead");
+                let cut_after = is_cut(&line, Duration::from_secs(60));
                 waitpid(child, None).expect("ours");
+                assert!(matches!(stopped, Ok(WaitStatus::Stopped(..))), "{stopped:?}");
+                let numbers = numbers.expect("a process of ours");
+                assert!(!cut_before, "it lives, held at one of {numbers:?}");
+                assert!(cut_after, "it is dead");
                 let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
                 assert_eq!(
                     numbers.iter().max(),

@@ -35,23 +35,24 @@ pub fn bound_what_waits(stream: &TcpStream, buffer: usize, patience: Duration) -
 /// # Errors
 /// EPERM without CAP_NET_ADMIN, EOPNOTSUPP from a kernel without CONFIG_INET_DIAG_DESTROY.
 pub fn reset_connections(addresses: &[IpAddr]) -> io::Result<Vec<usize>> {
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut netlink = Netlink::open_for(SockProtocol::NetlinkSockDiag, 0)?;
     // A service that listens on [::] has its IPv4 connections in sockets of IPv6.
-    let families: &[i32] = match addresses {
-        [] => &[],
-        _ if addresses.iter().any(IpAddr::is_ipv4) => &[libc::AF_INET, libc::AF_INET6],
-        _ => &[libc::AF_INET6],
-    };
+    let has_v4 = addresses.iter().any(IpAddr::is_ipv4);
+    let families: &[i32] = if has_v4 { &[libc::AF_INET, libc::AF_INET6] } else { &[libc::AF_INET6] };
     let mut found: Vec<(usize, i32, [u8; IDENTITY])> = Vec::new();
     for &family in families {
         let request = Request::new(SOCK_DIAG_BY_FAMILY, 0, &header(family, CONNECTED, &[0; IDENTITY]));
         let own: Vec<Option<[u8; 16]>> = addresses.iter().map(|&address| own_end(family, address)).collect();
         netlink.dump(request, |message| {
             // struct inet_diag_msg: family, state, timer, retransmissions, identity.
-            let identity = message.content.get(4..4 + IDENTITY).and_then(|bytes| bytes.try_into().ok());
-            let Some(identity) = identity else { return };
-            let identity: [u8; IDENTITY] = identity;
-            if let Some(at) = own.iter().position(|own| own.is_some_and(|own| identity[4..20] == own)) {
+            let identity: Option<[u8; IDENTITY]> =
+                message.content.get(4..4 + IDENTITY).and_then(|bytes| bytes.try_into().ok());
+            if let Some(identity) = identity
+                && let Some(at) = own.iter().position(|own| own.is_some_and(|own| identity[4..20] == own))
+            {
                 found.push((at, family, identity));
             }
         })?;

@@ -90,7 +90,7 @@ impl Takers {
         let Some((mine, my_standing)) = self.candidates.contains(&me).then(|| place(me)).flatten() else {
             return false;
         };
-        // A ranking of all would cost a hundred times as much where dozens died and hundreds of services wait.
+        // It ends at the third that is better: a ranking of all for each service was most of the work where dozens died.
         let better = self.candidates.iter().filter(|&&node| {
             place(node).is_some_and(|(other, standing)| {
                 other.cmp(&mine).then_with(|| standing.order(&my_standing)).is_lt()
