@@ -14,7 +14,8 @@ use crate::controller::{Input, LocalFault, Tampering, lasting};
 use crate::os::alarm::Alarm;
 use crate::os::alias::{Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
-use crate::os::{clock, frame, tcp};
+use crate::os::tcp::{self, Parted};
+use crate::os::{clock, frame};
 use crate::vocabulary::{Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{self, ArpFrame};
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,7 +195,7 @@ impl Work {
         let mut troubles = Vec::new();
         let too_much: Vec<IpAddr> =
             self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
-        self.end_connections(&too_much);
+        self.end_connections(&config, &too_much);
         for address in too_much {
             changed = true;
             let removed = self.faker.card.remove(address);
@@ -284,16 +285,26 @@ impl Work {
     }
 
     /// H3: whoever is still connected to an address that moves away shall connect again, to its new
-    /// holder, instead of waiting for an answer that can no longer be sent. Not when the lease is over:
-    /// nothing comes before the aliases then (L6).
-    fn end_connections(&self, addresses: &[IpAddr]) {
-        if self.faker.published.lease.is_over(clock::now()) {
+    /// holder, instead of waiting for an answer that can no longer be sent. Until then there are two holders: so for 2p,
+    /// and not when the lease is over, before which nothing comes (L6). To whom it does not come, the new holder says it
+    /// when it hears from him.
+    fn end_connections(&self, config: &Config, addresses: &[IpAddr]) {
+        let lease = &self.faker.published.lease;
+        let until = clock::now() + config.cluster.hello_interval / 4;
+        let has_time = || !lease.is_over(clock::now()) && clock::now() < until;
+        if !has_time() {
             return;
         }
-        match tcp::reset_connections(addresses) {
-            Ok(counts) => {
-                for (address, count) in addresses.iter().zip(counts).filter(|(_, count)| *count > 0) {
-                    log::info!("{address} moves away: {count} connections were reset");
+        match tcp::reset_connections(addresses, has_time) {
+            Ok(parted) => {
+                for (address, Parted { reset, left }) in addresses.iter().zip(parted) {
+                    match (reset, left) {
+                        (0, 0) => {}
+                        (_, 0) => log::info!("{address} moves away: {reset} connections were reset"),
+                        (_, _) => log::warn!(
+                            "{address} moves away: {reset} connections were reset, for {left} there was no time"
+                        ),
+                    }
                 }
             }
             Err(error) => log::debug!("cannot reset the connections of {addresses:?}: {error}"),
