@@ -142,9 +142,14 @@ impl Controller {
         if self.rule() == Rule::Arbiter && leads {
             return true;
         }
-        let basis = self.basis();
-        // Half or fewer are calm. With every packet of a big quiet cluster: it counts no further than it must.
-        basis.iter().filter(|&&member| self.is_calm(member)).nth(basis.len() / 2).is_none()
+        // Asked with every packet: most are calm for certain in a big quiet cluster.
+        let members = self.members().count();
+        let doubtful = self.suspicions.len() + self.peers.values().filter(|peer| peer.may_be_over()).count();
+        if members.saturating_sub(doubtful) > members / 2 {
+            return false;
+        }
+        // Half or fewer are calm.
+        self.members().filter(|&member| self.is_calm(member)).nth(members / 2).is_none()
     }
 
     pub(super) fn arbiter_view(&self, now: Instant) -> Option<ArbiterView> {

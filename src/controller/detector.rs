@@ -508,6 +508,11 @@ impl Controller {
 }
 
 impl Peer {
+    /// Without a goodbye or the first word of another life none of its lives is over by its own word.
+    pub fn may_be_over(&self) -> bool {
+        self.left.is_some() || self.boot.is_some()
+    }
+
     pub fn unknown(incarnation: Incarnation) -> Self {
         Peer {
             incarnation,

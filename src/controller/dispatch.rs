@@ -134,7 +134,9 @@ impl Controller {
                 self.hear_who_holds(now, from, &status);
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.mac = Some(status.mac).filter(|mac| *mac != [0; 6]).or(peer.mac);
-                    peer.status = Some(status);
+                    if let Some(before) = peer.status.replace(status.clone()) {
+                        self.hear_of_the_external_lan(now, &before, &status);
+                    }
                 }
             }
             Packet::Command { id, command } => self.on_asked(now, from, id, command),

@@ -3,6 +3,7 @@
 use super::input::{Action, LocalFault, Record, Tampering};
 use crate::vocabulary::{Epoch, Incarnation, Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::Packet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The wanted set of addresses.
@@ -21,6 +22,8 @@ pub struct Wanted {
     /// Those of them whose server runs already: announced the moment their addresses are up, before
     /// that is reported. TAKE_OVER must never overtake the announcement: the old holder goes on it.
     pub at_once: Vec<ServiceId>,
+    /// Addresses of theirs that stay down yet: a reload brought them, and nobody has looked whether somebody has them (F1).
+    pub withheld: Vec<IpAddr>,
 }
 
 impl Wanted {
@@ -204,4 +207,5 @@ pub enum Why {
     ExternalLink,
     ColdStart,
     Resigned,
+    Reloaded,
 }

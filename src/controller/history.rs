@@ -133,7 +133,8 @@ impl Why {
             | Why::HolderReleased
             | Why::LeaseEnded
             | Why::StateChanged
-            | Why::Resigned => return None,
+            | Why::Resigned
+            | Why::Reloaded => return None,
         })
     }
 }

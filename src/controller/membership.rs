@@ -89,6 +89,9 @@ impl Controller {
         if now >= self.next_status {
             self.next_status = now + STATUS_INTERVAL;
             let status = self.own_status(now);
+            if let Some(before) = self.serving.own_status.replace(status.clone()) {
+                self.hear_of_the_external_lan(now, &before, &status);
+            }
             self.send(Destination::All, Links::Internal, Packet::Status(status));
         }
         for role in LinkRole::ALL {
@@ -97,6 +100,7 @@ impl Controller {
             if link.failing.is_some_and(|since| now >= since + patience) {
                 link.failing = None;
                 self.event(Event::SendsWork { role });
+                self.link_works_again(now, role, true);
                 self.dirty = true;
             }
         }
@@ -341,7 +345,15 @@ impl Controller {
         if link.carrier != up {
             link.carrier = up;
             self.event(Event::Link { role, up });
+            self.link_works_again(now, role, up);
             self.report_soon(now);
+        }
+    }
+
+    /// Probes that never left were not answered either (F1).
+    fn link_works_again(&mut self, now: Instant, role: LinkRole, works: bool) {
+        if role == LinkRole::External && works && !self.planted(Planted::LookCountsCutOff) {
+            self.restart_looks(now);
         }
     }
 
@@ -382,6 +394,7 @@ impl Controller {
         for id in changed {
             self.announce(now, id);
         }
+        self.see_addresses(&old);
         self.config_digest = crate::config::digest(&self.config);
         if self.committed.is_none() {
             let timing = Timing::new(self.config.cluster.hello_interval, 8);

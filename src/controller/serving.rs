@@ -12,8 +12,12 @@ use crate::config::OnConflict;
 use crate::wire::Phase;
 use std::cell::OnceCell;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+mod announce;
 mod conflict;
+mod fresh;
 mod handover;
 mod look;
 mod scripts;
@@ -46,6 +50,8 @@ pub(super) struct Local {
     /// The aliases came up and nobody was told yet.
     to_announce: bool,
     announcements: VecDeque<Instant>,
+    /// Addresses that a reload brought while it was served here: they come up when a look has found nobody there.
+    fresh: Vec<IpAddr>,
     told: Instant,
     defended: Option<Instant>,
     /// A stranger who claims the address while it is served here.
@@ -106,6 +112,10 @@ pub(super) struct Serving {
     careful_until: Option<Instant>,
     /// Hearing nothing, this node gave up what it had at that epoch.
     given_up: Option<Epoch>,
+    /// Who is no member any more, and said no goodbye: it may be a member elsewhere.
+    lost: BTreeSet<NodeId>,
+    /// What this node said of itself last.
+    pub own_status: Option<Status>,
     /// When this node asks who else has what it serves.
     next_question: Instant,
 }
@@ -120,9 +130,6 @@ enum Duty {
     Receive { from: Option<NodeId> },
 }
 
-/// Announced at once, then more than a second apart: Linux neighbours ignore a burst (locktime 1 s).
-const ANNOUNCE_AGAIN: [Duration; 3] =
-    [Duration::from_millis(1100), Duration::from_millis(2200), Duration::from_millis(5000)];
 /// FAIL_BACK again, and how long the old holder goes on after it heard the new one (H2, H3).
 const HAND_OVER_STEP: Duration = Duration::from_millis(2);
 /// Probes after a goodbye.
@@ -156,6 +163,8 @@ impl Serving {
             regained_at: Instant::ZERO,
             careful_until: None,
             given_up: None,
+            lost: BTreeSet::new(),
+            own_status: None,
             next_question: Instant::ZERO,
         }
     }
@@ -247,34 +256,6 @@ impl Controller {
         }
     }
 
-    fn tick_announcements(&mut self, now: Instant, id: ServiceId) {
-        let refresh = self.config.cluster.arp_refresh;
-        let jitter = self.nonce() % 200;
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if !local.present || local.announcements.front().is_none_or(|&due| now < due) {
-            return;
-        }
-        local.announcements.pop_front();
-        if local.announcements.is_empty() && !refresh.is_zero() {
-            let jittered = refresh * u32::try_from(900 + jitter).unwrap_or(1000) / 1000;
-            local.announcements.push_back(now + jittered);
-        }
-        self.effects.push_back(Effect::Announce { service: id });
-    }
-
-    /// At once, and again later.
-    pub(super) fn announce(&mut self, now: Instant, id: ServiceId) {
-        self.announce_again(now, id);
-        self.effects.push_back(Effect::Announce { service: id });
-    }
-
-    /// Later, after what was said just now.
-    fn announce_again(&mut self, now: Instant, id: ServiceId) {
-        let Some(local) = self.services.get_mut(&id) else { return };
-        local.to_announce = false;
-        local.announcements = ANNOUNCE_AGAIN.iter().map(|&after| now + after).collect();
-    }
-
     /// The paper's words for «it is mine now», to all.
     fn tell_taken(&mut self, now: Instant, id: ServiceId) {
         let home = ownership::home(&self.config, id) == Some(self.me);
@@ -360,7 +341,11 @@ impl Controller {
         if local.declined.is_some_and(|at| at != epoch) {
             local.declined = None;
         }
-        if local.wanted || local.declined.is_some() || !external {
+        if local.wanted && !local.fresh.is_empty() && external {
+            return self.look_for_fresh(now, id);
+        }
+        // Of a service that this node's file does not have (yet) it knows no address to look for.
+        if local.wanted || local.declined.is_some() || !external || self.config.service(id).is_none() {
             return;
         }
         if local.look.is_none_or(|look| look.beside) {
@@ -387,6 +372,7 @@ impl Controller {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = true;
         local.look = None;
+        local.fresh.clear();
         // Whatever its checks said was about an earlier stay.
         self.unfit.retain(|&unfit| unfit != id);
         self.given_up.retain(|&given_up| given_up != id);
@@ -405,6 +391,7 @@ impl Controller {
             Wanted { number: self.serving.sent.number, until: self.serving_until(), ..Wanted::default() };
         for (&id, local) in wanted {
             order.services.push(id);
+            order.withheld.extend(&local.fresh);
             if self.server_runs(id) {
                 order.at_once.push(id);
             }
@@ -551,6 +538,7 @@ impl Controller {
             self.serving_lineage = state.lineage;
             self.announce_held(now);
         }
+        self.announce_to_who_comes_back(now, old, &state);
     }
 
     /// After an own pause somebody else may have what is served or looked for here; in less than T nobody can have
@@ -560,15 +548,6 @@ impl Controller {
         if by >= self.timing.t {
             self.restart_looks(now);
             self.announce_held(now);
-        }
-    }
-
-    /// Everything that is served here.
-    fn announce_held(&mut self, now: Instant) {
-        let held = self.services.iter().filter(|(_, local)| local.present && local.wanted);
-        let held: Vec<ServiceId> = held.map(|(&id, _)| id).collect();
-        for id in held {
-            self.announce(now, id);
         }
     }
 

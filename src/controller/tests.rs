@@ -3,6 +3,7 @@
 //! the simulator's business, not that of these tests: here every one says which rule, and when.
 
 mod agreement;
+mod announce;
 mod arbiter;
 mod bench;
 mod cold_start;
@@ -11,6 +12,7 @@ mod conflict;
 mod detector;
 mod fitness;
 mod forecast;
+mod fresh;
 mod handover;
 mod lease;
 mod look;

@@ -460,8 +460,9 @@ impl Work {
     fn reload(&mut self, config: Arc<Config>) {
         self.digest = config::digest(&config);
         self.config = config.clone();
-        *self.driver.published.config.write() = config.clone();
-        self.handle(Input::Reload(config));
+        // What the core withholds of it yet is told first: who reads the new file knows that as well.
+        self.handle(Input::Reload(config.clone()));
+        *self.driver.published.config.write() = config;
         self.driver.reload_bells.iter().for_each(Doorbell::ring);
         let _ = self.driver.checks.offer(checks::Order::Reloaded);
         let _ = self.driver.faker.offer(faker::Order::Compare);

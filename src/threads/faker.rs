@@ -318,8 +318,10 @@ impl Work {
             return BTreeMap::new();
         }
         let ending = self.faker.published.lease.ending();
+        let withheld = self.faker.published.lease.withheld();
         let services = lasting(services, &ending, now).filter_map(|service| config.service(service));
         let addresses = services.flat_map(|service| &service.addresses);
+        let addresses = addresses.filter(|it| !withheld.contains(&it.address));
         addresses.map(|&Prefixed { address, prefix }| (address, prefix)).collect()
     }
 
@@ -380,7 +382,10 @@ impl Work {
 
     /// Services all of whose addresses are up.
     fn present_services(&self, config: &Config) -> Vec<ServiceId> {
-        let is_up = |address: &IpAddr| self.up.iter().any(|held| held.address == *address);
+        let withheld = self.faker.published.lease.withheld();
+        let is_up = |address: &IpAddr| {
+            self.up.iter().any(|held| held.address == *address) || withheld.contains(address)
+        };
         let services = config.services.iter();
         services
             .filter(|service| service.addresses.iter().all(|address| is_up(&address.address)))

@@ -16,6 +16,7 @@ use crate::vocabulary::{Instant, NodeId, ServiceId};
 use crate::wire::{ConfigVersion, Keyring, Reject};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -156,6 +157,8 @@ pub struct Lease {
     ending: Mutex<Arc<[(ServiceId, Instant)]>>,
     /// Those that are announced as soon as they are up.
     at_once: Mutex<Arc<[ServiceId]>>,
+    /// Addresses that stay down yet.
+    withheld: Mutex<Arc<[IpAddr]>>,
     /// The same services, each with the number of its stay: one that went and came back has another.
     stays: Mutex<Arc<[(ServiceId, u64)]>>,
     next_stay: AtomicU64,
@@ -163,6 +166,16 @@ pub struct Lease {
     lapsed: AtomicBool,
     /// Aliases of ours are up, or may be: written by the faker.
     holding: AtomicBool,
+}
+
+/// True if it was another one.
+fn put<T: Clone + PartialEq>(place: &Mutex<Arc<[T]>>, new: &[T]) -> bool {
+    let mut known = place.lock();
+    let changed = **known != *new;
+    if changed {
+        *known = new.into();
+    }
+    changed
 }
 
 impl Lease {
@@ -196,9 +209,14 @@ impl Lease {
         self.at_once.lock().clone()
     }
 
+    /// Which of their addresses stay down yet.
+    pub fn withheld(&self) -> Arc<[IpAddr]> {
+        self.withheld.lock().clone()
+    }
+
     /// The driver's new order; true if the faker has to be woken for it.
     pub fn replace(&self, wanted: &Wanted) -> bool {
-        let Wanted { number, services, until, ending, at_once } = wanted;
+        let Wanted { number, services, until, ending, at_once, withheld } = wanted;
         // Before the set: who finds a service there finds this as well. It is no reason to wake.
         *self.at_once.lock() = at_once.as_slice().into();
         // That nothing is to be served does not end the lease: what goes may be taken leave of (H3).
@@ -220,12 +238,8 @@ impl Lease {
             *stays = next;
         }
         drop(known);
-        let mut known = self.ending.lock();
-        let changed = changed || **known != **ending;
-        if changed {
-            *known = ending.as_slice().into();
-        }
-        drop(known);
+        let changed = put(&self.withheld, withheld) || changed;
+        let changed = put(&self.ending, ending) || changed;
         let before = self.until_nanos.swap(until.as_nanos(), Ordering::SeqCst);
         if before < until.as_nanos()
             && self.holding.load(Ordering::SeqCst)

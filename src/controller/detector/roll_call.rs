@@ -63,7 +63,7 @@ impl Controller {
         let absent: Vec<NodeId> = self
             .members()
             .filter(|&other| {
-                other != self.me && other != node && self.is_calm(other) && self.heard(other) < since
+                other != self.me && other != node && self.heard(other) < since && self.is_calm(other)
             })
             .collect();
         for other in absent {

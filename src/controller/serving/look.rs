@@ -138,6 +138,10 @@ impl Look {
         *self = Look { thorough: !quick, unproved: self.unproved, next, ..Look::begin(now, quick) };
     }
 
+    pub(super) fn begin_beside(now: Instant) -> Self {
+        Look { beside: true, ..Look::begin(now, false) }
+    }
+
     pub(super) fn begin(now: Instant, quick: bool) -> Self {
         Look {
             since: now,
@@ -371,7 +375,7 @@ impl Controller {
         }
         let local = self.services.entry(id).or_default();
         if !local.look.is_some_and(|look| look.beside) {
-            local.look = Some(Look { beside: true, ..Look::begin(now, false) });
+            local.look = Some(Look::begin_beside(now));
         }
         self.tick_look(now, id);
     }
@@ -543,15 +547,19 @@ impl Controller {
         }
         self.latch(id, Some(mac));
         let Some(local) = self.services.get_mut(&id) else { return };
+        let (present, wanted) = (local.present, local.wanted);
         if let Some(look) = &mut local.look {
             local.stranger = Some(mac);
             // Told when it is this node's to hold, even if the look began before (F2).
             if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {
                 self.event(Event::Blocked { service: id, mac });
             }
-            return;
+            // Who answers a look for a fresh address may have one of the others as well.
+            if !wanted {
+                return;
+            }
         }
-        if local.present && duty == Duty::Hold {
+        if present && duty == Duty::Hold {
             self.on_rival(now, id, mac);
         }
     }

@@ -260,6 +260,11 @@ impl Bench {
         self.strangers.insert(service, (self.now + duration, [2, 0, 0, 0, 0, 99]));
     }
 
+    /// Nobody outside answers any more.
+    pub fn strangers_fall_silent(&mut self) {
+        self.strangers.clear();
+    }
+
     /// The kernel of this place answers probes for this address, so long, whatever became of its daemon.
     pub fn kernel_answers(&mut self, at: usize, service: ServiceId, duration: Duration) {
         self.strangers.insert(service, (self.now + duration, mac(at)));

@@ -4,7 +4,7 @@ use super::bench::{Bench, serves};
 use super::settings::{P, T, node, service, settings};
 use crate::config::OnConflict;
 use crate::controller::{Event, Input, ServiceState};
-use crate::vocabulary::Instant;
+use crate::vocabulary::{Instant, LinkRole};
 use std::time::Duration;
 
 const GRACE: Duration = Duration::from_millis(150);
@@ -161,4 +161,21 @@ fn d5_what_was_asked_before_a_pause_does_not_count() {
         let asked = probes(&bench, taker, 2).into_iter().filter(|&probe| probe >= late).count();
         assert!(!later || asked >= 16, "{asked} probes");
     }
+}
+
+/// The switch is off for a moment: what was asked meanwhile went nowhere, whether its sends failed or not.
+#[test]
+fn f1_what_was_asked_while_the_external_link_was_down_does_not_count() {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    bench.answer_for(service(2), Duration::from_secs(4));
+    bench.run(3500);
+    assert!(bench.holders(service(2)).is_empty(), "a stranger has it");
+    let link = |up: bool| Input::Link { role: LinkRole::External, up };
+    bench.strangers_fall_silent();
+    (0..2).for_each(|at| bench.input(at, link(false)));
+    bench.run(300);
+    bench.answer_for(service(2), Duration::from_secs(1));
+    (0..2).for_each(|at| bench.input(at, link(true)));
+    bench.always("the stranger's", 1000, |bench| bench.holders(service(2)).is_empty());
+    bench.wait("service 2", 3000, |bench| bench.holders(service(2)).len() == 1);
 }

@@ -115,7 +115,7 @@ fn a_path_cut_between_two_moves_nothing() {
             assert!(bench.event(at, is_down).is_none(), "{one} to {other}");
             assert_eq!(bench.members(at).len(), 4);
             // The faulty path is looked at again every T or so, by its two ends and those they ask.
-            assert!(suspicions(&bench, at) <= 60, "{} suspicions at {at}", suspicions(&bench, at));
+            assert!(suspicions(&bench, at) <= 40, "{} suspicions at {at}", suspicions(&bench, at));
         }
         bench.heal();
         bench.run(1000);

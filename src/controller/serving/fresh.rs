@@ -1,0 +1,47 @@
+//! Addresses that a reload brings to a service that is served here (F1).
+
+use super::*;
+
+impl Controller {
+    /// By a reload a service that is served here has more addresses. The others stay up meanwhile, which no look for the
+    /// service itself may take for an answer or for none: so it is one beside the holder. A service without any other is
+    /// taken anew.
+    pub(in crate::controller) fn see_addresses(&mut self, old: &Config) {
+        let config = self.config.clone();
+        let mut moved = Vec::new();
+        for (&id, local) in self.services.iter_mut().filter(|(_, local)| local.wanted) {
+            let addresses = |config: &Config| -> Vec<IpAddr> {
+                let service = config.service(id).into_iter();
+                service.flat_map(|service| &service.addresses).map(|it| it.address).collect()
+            };
+            let (before, after) = (addresses(old), addresses(&config));
+            let fresh = |address: &IpAddr| local.fresh.contains(address) || !before.contains(address);
+            let (fresh, known): (Vec<IpAddr>, Vec<IpAddr>) = after.into_iter().partition(fresh);
+            if local.fresh != fresh {
+                local.look = None;
+            }
+            if known.is_empty() && !fresh.is_empty() {
+                local.wanted = false;
+                moved.push(id);
+            }
+            local.fresh = fresh;
+        }
+        for service in moved {
+            self.event(Event::Released { service, why: Why::Reloaded });
+        }
+    }
+
+    pub(in crate::controller) fn look_for_fresh(&mut self, now: Instant, id: ServiceId) {
+        let Some(local) = self.services.get_mut(&id) else { return };
+        let look = *local.look.get_or_insert_with(|| Look::begin_beside(now));
+        if !self.look_is_negative(now, &look, None) {
+            return;
+        }
+        let Some(local) = self.services.get_mut(&id) else { return };
+        local.fresh.clear();
+        local.look = None;
+        // The faker makes the aliases before it comes to this.
+        self.serve(now);
+        self.announce(now, id);
+    }
+}

@@ -1,0 +1,112 @@
+//! Addresses that a reload brings to a service that is served (F1).
+
+use super::bench::{Bench, serves};
+use super::settings::{P, service};
+use crate::config::{Config, Prefixed};
+use crate::controller::{Event, Input, ServiceState};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+const FRESH: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 200));
+
+fn reload(bench: &mut Bench, change: impl Fn(&mut Config)) {
+    let mut config = (*bench.config).clone();
+    change(&mut config);
+    let config = Arc::new(config);
+    for at in 0..bench.machines.len() {
+        bench.input(at, Input::Reload(Arc::clone(&config)));
+    }
+}
+
+fn add(config: &mut Config) {
+    config.services[1].addresses.push(Prefixed { address: FRESH, prefix: 24 });
+}
+
+fn withheld(bench: &Bench) -> bool {
+    bench.machines[1].order.withheld.contains(&FRESH)
+}
+
+#[test]
+fn f1_an_address_that_a_reload_brings_comes_up_when_nobody_answers_and_the_others_stay() {
+    let mut bench = Bench::formed(3);
+    bench.run(8000);
+    bench.forget();
+    reload(&mut bench, add);
+    assert!(withheld(&bench), "not before anybody has looked");
+    let began = bench.now;
+    bench.always("the service", 300, |bench| serves(bench, 1, &[1]));
+    bench.wait("the address", 1000, |bench| !withheld(bench));
+    let probes = bench.machines[1].probes.iter().filter(|(_, it)| *it == service(1)).count();
+    assert!(probes >= 8 && bench.now.since(began) >= P * 4, "{probes} probes");
+    let announced = bench.machines[1].announced.iter().any(|(when, it)| *when > began && *it == service(1));
+    assert!(announced);
+    let released = |event: &Event| matches!(event, Event::Released { .. });
+    assert!(bench.event(1, released).is_none(), "nothing else was touched");
+}
+
+#[test]
+fn f1_an_address_that_somebody_has_stays_down_and_the_others_up() {
+    let mut bench = Bench::formed(3);
+    bench.run(8000);
+    bench.forget();
+    bench.answer_for(service(1), Duration::from_secs(5));
+    reload(&mut bench, add);
+    bench.always("withheld", 5000, |bench| withheld(bench) && serves(bench, 1, &[1]));
+    let blocked = |event: &Event| matches!(event, Event::Blocked { service: it, .. } if *it == service(1));
+    assert!(bench.event(1, blocked).is_some(), "people are told who has it");
+    bench.wait("the address", 5000, |bench| !withheld(bench));
+    assert!(serves(&bench, 1, &[1]));
+}
+
+#[test]
+fn f1_a_service_with_other_addresses_alone_is_taken_anew() {
+    let mut bench = Bench::formed(3);
+    bench.run(8000);
+    bench.answer_for(service(1), Duration::from_secs(5));
+    reload(&mut bench, |config| config.services[1].addresses[0].address = FRESH);
+    bench.run(1);
+    assert!(bench.machines[1].aliases.is_empty());
+    bench.run(2500);
+    let view = bench.controller(1).view(bench.now);
+    let seen = view.services.iter().find(|seen| seen.id == service(1)).map(|seen| seen.state);
+    assert_eq!(seen, Some(ServiceState::Orphaned), "a stranger has it");
+    bench.wait("the service", 9000, |bench| serves(bench, 1, &[1]));
+}
+
+#[test]
+fn f1_an_address_that_goes_again_is_looked_for_no_longer() {
+    let mut bench = Bench::formed(3);
+    bench.run(8000);
+    bench.answer_for(service(1), Duration::from_secs(60));
+    reload(&mut bench, add);
+    bench.run(500);
+    reload(&mut bench, |config| {
+        config.services[1].addresses.truncate(1);
+    });
+    bench.run(500);
+    bench.forget();
+    bench.run(3000);
+    assert!(!withheld(&bench) && serves(&bench, 1, &[1]));
+    assert!(bench.machines[1].probes.is_empty(), "{} probes", bench.machines[1].probes.len());
+}
+
+#[test]
+fn f1_who_has_not_read_of_a_service_does_not_take_it() {
+    let mut bench = Bench::formed(3);
+    bench.run(3000);
+    let mut old = (*bench.config).clone();
+    old.services.remove(2);
+    // The node at home there is the last to hear of it.
+    let (old, new) = (Arc::new(old), bench.config.clone());
+    for at in 0..3 {
+        bench.input(at, Input::Reload(Arc::clone(&old)));
+    }
+    bench.wait("without it", 6000, |bench| bench.holders(service(2)).is_empty());
+    for at in 0..2 {
+        bench.input(at, Input::Reload(Arc::clone(&new)));
+    }
+    bench.always("not there", 2000, |bench| bench.holders(service(2)).iter().all(|&at| at != 2));
+    bench.input(2, Input::Reload(new));
+    bench.wait("its service", 9000, |bench| serves(bench, 2, &[2]));
+}
