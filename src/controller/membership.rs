@@ -394,7 +394,7 @@ impl Controller {
         for id in changed {
             self.announce(now, id);
         }
-        self.see_addresses(&old);
+        self.see_addresses(now, &old);
         self.config_digest = crate::config::digest(&self.config);
         if self.committed.is_none() {
             let timing = Timing::new(self.config.cluster.hello_interval, 8);

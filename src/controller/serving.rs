@@ -344,8 +344,7 @@ impl Controller {
         if local.wanted && !local.fresh.is_empty() && external {
             return self.look_for_fresh(now, id);
         }
-        // Of a service that this node's file does not have (yet) it knows no address to look for.
-        if local.wanted || local.declined.is_some() || !external || self.config.service(id).is_none() {
+        if local.wanted || local.declined.is_some() || !external {
             return;
         }
         if local.look.is_none_or(|look| look.beside) {

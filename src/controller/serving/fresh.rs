@@ -5,16 +5,24 @@ use super::*;
 impl Controller {
     /// By a reload a service that is served here has more addresses. The others stay up meanwhile, which no look for the
     /// service itself may take for an answer or for none: so it is one beside the holder. A service without any other is
-    /// taken anew.
-    pub(in crate::controller) fn see_addresses(&mut self, old: &Config) {
+    /// taken anew. And nobody has asked yet for the new ones of a service that this node is looking for.
+    pub(in crate::controller) fn see_addresses(&mut self, now: Instant, old: &Config) {
         let config = self.config.clone();
+        let addresses = |config: &Config, id: ServiceId| -> Vec<IpAddr> {
+            let service = config.service(id).into_iter();
+            service.flat_map(|service| &service.addresses).map(|it| it.address).collect()
+        };
         let mut moved = Vec::new();
-        for (&id, local) in self.services.iter_mut().filter(|(_, local)| local.wanted) {
-            let addresses = |config: &Config| -> Vec<IpAddr> {
-                let service = config.service(id).into_iter();
-                service.flat_map(|service| &service.addresses).map(|it| it.address).collect()
-            };
-            let (before, after) = (addresses(old), addresses(&config));
+        let mut changed = false;
+        for (&id, local) in &mut self.services {
+            let (before, after) = (addresses(old, id), addresses(&config, id));
+            changed |= before != after;
+            if after.is_empty() {
+                local.look = None;
+            }
+            if !local.wanted {
+                continue;
+            }
             let fresh = |address: &IpAddr| local.fresh.contains(address) || !before.contains(address);
             let (fresh, known): (Vec<IpAddr>, Vec<IpAddr>) = after.into_iter().partition(fresh);
             if local.fresh != fresh {
@@ -29,6 +37,14 @@ impl Controller {
         for service in moved {
             self.event(Event::Released { service, why: Why::Reloaded });
         }
+        if changed {
+            self.restart_looks(now);
+        }
+    }
+
+    /// Of a service that is not in this node's file (yet) nobody can be asked.
+    pub(in crate::controller) fn knows_addresses(&self, id: ServiceId) -> bool {
+        self.config.service(id).is_some()
     }
 
     pub(in crate::controller) fn look_for_fresh(&mut self, now: Instant, id: ServiceId) {

@@ -310,8 +310,9 @@ impl Controller {
 
     pub(in crate::controller) fn look(&mut self, now: Instant, id: ServiceId, quick: bool) {
         let unproved = self.holder_parted(id) && !self.had_it(id);
+        let unknown = !self.knows_addresses(id);
         let local = self.services.entry(id).or_default();
-        if local.wanted || local.present {
+        if unknown || local.wanted || local.present {
             return;
         }
         match &mut local.look {

@@ -92,6 +92,25 @@ fn f1_an_address_that_goes_again_is_looked_for_no_longer() {
 }
 
 #[test]
+fn f1_what_was_asked_before_the_address_was_known_does_not_count() {
+    let mut bench = Bench::formed(3);
+    bench.run(8000);
+    bench.forget();
+    bench.kill(2);
+    bench.wait("the first question", 800, |bench| (0..2).any(|at| !bench.machines[at].probes.is_empty()));
+    bench.run_to(bench.now + P * 2);
+    let mut config = (*bench.config).clone();
+    config.services[2].addresses.push(Prefixed { address: FRESH, prefix: 24 });
+    let config = Arc::new(config);
+    (0..2).for_each(|at| bench.input(at, Input::Reload(Arc::clone(&config))));
+    let since = bench.now;
+    bench.wait("service 2", 3000, |bench| bench.holders(service(2)).len() == 1);
+    let taker = bench.holders(service(2))[0];
+    let asked = bench.machines[taker].probes.iter().filter(|(when, it)| *when >= since && *it == service(2));
+    assert!(asked.count() >= 8, "all of them");
+}
+
+#[test]
 fn f1_who_has_not_read_of_a_service_does_not_take_it() {
     let mut bench = Bench::formed(3);
     bench.run(3000);
