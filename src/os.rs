@@ -32,6 +32,7 @@ pub mod secret;
 pub mod shared;
 pub mod signals;
 pub mod sleeper;
+pub mod stderr;
 pub mod storage;
 pub mod syslog;
 pub mod tcp;

@@ -103,3 +103,25 @@ fn complain_once(error: &io::Error) {
         log::warn!("the heartbeat runs without real-time priority (SCHED_FIFO): {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_here_is_told_by_its_kind() {
+        use LocalFault::{Down, Full, Other, Refused};
+        for (fault, numbers) in [
+            (Refused, &[libc::EPERM, libc::EACCES][..]),
+            (Down, &[libc::ENETDOWN, libc::ENETUNREACH, libc::ENXIO, libc::ENODEV]),
+            (Full, &[libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN]),
+            (Other, &[libc::EMFILE, libc::ENFILE, libc::EMSGSIZE, libc::EINVAL, libc::EIO]),
+        ] {
+            for &number in numbers {
+                let error = io::Error::from_raw_os_error(number);
+                assert_eq!(local_fault(&error), fault, "{error}");
+            }
+        }
+        assert_eq!(local_fault(&io::Error::other("not the kernel's")), Other);
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   guardian ── leave · end · reload · picture ──▶ worker
-//!   guardian ◀── territory · ready · failed ────── worker
+//!   guardian ◀── territory · keys · ready · failed · panicked ── worker
 //! ```
 //! The guardian alone hears signals. When its end is closed it is dead, whenever that was: the worker
 //! leaves in order then, and ends.
@@ -39,6 +39,8 @@ pub(super) enum Word {
     Territory(Territory),
     /// With what it seals from now on: a key file's content.
     Keys(Vec<u8>),
+    /// Which thread, where and why: it is about to be dead.
+    Panicked(String),
 }
 
 /// Addresses and default routes of services.
@@ -58,6 +60,9 @@ pub(super) struct Bond {
     ends: u32,
     orphaned: bool,
 }
+
+/// What the log takes of a panic's message, in bytes.
+const LONGEST_PANIC: usize = 2_000;
 
 const ORDERS: [(u8, Order); 4] =
     [(b'L', Order::Leave), (b'E', Order::End), (b'R', Order::Reload), (b'P', Order::Picture)];
@@ -104,6 +109,7 @@ impl Word {
             Word::Ready => vec![b'r'],
             Word::Failed(code, text) => [&[b'f', *code], text.as_bytes()].concat(),
             Word::Keys(content) => [b"k", &**content].concat(),
+            Word::Panicked(text) => [b"p", &text.as_bytes()[..text.len().min(LONGEST_PANIC)]].concat(),
             Word::Territory(Territory { addresses, gateways }) => {
                 let mut bytes = vec![b't'];
                 for address in addresses {
@@ -137,6 +143,7 @@ impl Word {
                 Some(Word::Failed(*code, String::from_utf8_lossy(text).into_owned()))
             }
             b'k' => Some(Word::Keys(rest.to_vec())),
+            b'p' => Some(Word::Panicked(String::from_utf8_lossy(rest).into_owned())),
             b't' => territory(rest).map(Word::Territory),
             _ => None,
         }
@@ -186,6 +193,15 @@ impl Bond {
         if let Err(error) = self.end.send(&word.bytes()) {
             log::debug!("the guardian does not hear: {error}");
         }
+    }
+
+    /// For a thread that panics: tells the guardian, and waits for nothing. False: nobody hears.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(super) fn crier(&self) -> io::Result<impl Fn(&str) -> bool + Send + Sync + use<>> {
+        let end = self.end.try_clone()?;
+        Ok(move |text: &str| end.send(&Word::Panicked(text.to_owned()).bytes()).is_ok())
     }
 
     /// Until an order, the bell, the guardian's death, or the instant.
@@ -270,6 +286,7 @@ mod tests {
             Word::Failed(2, "no such card".to_owned()),
             Word::Territory(territory.clone()),
             Word::Keys(b"0123456789abcdef".to_vec()),
+            Word::Panicked("thread 'faker' panicked at src/x.rs:1:2: why".to_owned()),
         ];
         for word in words {
             bond.tell(&word);
@@ -280,6 +297,12 @@ mod tests {
                 assert_ne!(Word::of(&bytes[..length]), Some(word.clone()));
             }
         }
+        let cry = bond.crier().expect("a descriptor");
+        assert!(cry(&"ä".repeat(5_000)), "it goes out, cut");
+        let Waiting::Message(bytes) = guardian.receive() else { panic!("lost") };
+        assert!(matches!(Word::of(&bytes), Some(Word::Panicked(text)) if text.starts_with("ää")));
+        drop(guardian);
+        assert!(!cry("nobody hears it"));
         let mut joined = territory.clone();
         joined.join(territory.clone());
         assert_eq!(joined, territory);

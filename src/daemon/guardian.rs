@@ -22,7 +22,7 @@ use crate::os::pair::{End, Waiting, pair};
 use crate::os::signals::Signals;
 use crate::os::{clock, doorbell, sched};
 use crate::threads::life_signs::{LifeSigns, Watched};
-use crate::threads::log_writer::Sink;
+use crate::threads::log_writer::{self, Sink};
 use crate::vocabulary::Instant;
 use nix::sys::signal::Signal;
 use std::fs::DirBuilder;
@@ -31,22 +31,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod funeral;
 mod last_word;
 mod voice;
 mod watch;
+use funeral::{Funeral, TRY_AGAIN};
 use last_word::LastWord;
 use voice::Voice;
 use watch::{Backoff, Watch};
 
 /// SCHED_FIFO above the worker's threads (at most 52): one that spins must not keep the guardian from ending it.
 const PRIORITY: u8 = 53;
-/// LEAVE is said at once and so long after it: loss in a row must not cost the takeover its speed.
-const SAYINGS: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(3), Duration::from_millis(15), Duration::from_millis(50)];
-/// Copies each time.
-const COPIES: u32 = 2;
-/// Aliases that cannot be removed are tried again so often; the kernel drops them itself after `valid_lft`.
-const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// A worker that was told twice to end, and does not, is killed after this.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// So many deaths in a row are worth an error instead of a warning.
@@ -84,12 +79,16 @@ struct Ward {
     /// It is killed then: it was told to end.
     kill_at: Instant,
     killed: Option<String>,
+    /// Its last word.
+    panic: Option<String>,
 }
 
 /// Guards until the end; in the worker's process this returns when the worker ends.
 pub(super) fn guard(plan: Plan, readiness: Readiness) -> ExitCode {
     let sink = if plan.arguments.foreground { Sink::StandardError } else { Sink::Syslog };
     let mut voice = Voice::new(sink);
+    // A worker without a guardian leaves: one that hangs in a message would keep it for ever.
+    log_writer::end_on_panic(sink, |_| false);
     for warning in &plan.warnings {
         voice.warn(warning);
     }
@@ -166,6 +165,7 @@ impl Guardian {
                 ready: false,
                 kill_at: Instant::MAX,
                 killed: None,
+                panic: None,
             };
             self.watch_over(&mut ward);
             if let Some(code) = self.bury(ward) {
@@ -252,6 +252,7 @@ impl Guardian {
                     Some(Word::Territory(territory)) => ward.territory.join(territory),
                     Some(Word::Keys(content)) => self.last_word.take_key(&content),
                     Some(Word::Failed(code, text)) => ward.refusal = Some(Refusal { code, text }),
+                    Some(Word::Panicked(text)) => ward.panic = Some(text),
                     Some(Word::Ready) => {
                         ward.ready = true;
                         if let Some(readiness) = self.readiness.take() {
@@ -267,14 +268,17 @@ impl Guardian {
     /// First what others wait for, then the log. `Some`: the end of the guardian as well.
     fn bury(&mut self, ward: Ward) -> Option<ExitCode> {
         let now = clock::now();
-        let mut funeral = Funeral::new(now, ward.territory, &self.signs);
+        let mut funeral = Funeral::new(now, ward.territory, self.signs.unfinished());
         funeral.go_on(now, &mut self.last_word);
         let life = now.since(ward.born);
         let ending = self.see_off(ward.child, &mut funeral);
         let well = matches!(ending, Ok(Ending::Exited(0)));
         let cause = match (&ending, ward.killed) {
             (Ok(_), Some(why)) => format!("{why}: killed"),
-            (Ok(ending), None) => ending.to_string(),
+            (Ok(ending), None) => match ward.panic {
+                Some(panic) => format!("{panic}: {ending}"),
+                None => ending.to_string(),
+            },
             (Err(error), _) => error.to_string(),
         };
         if let Some(readiness) = self.readiness.take() {
@@ -328,8 +332,7 @@ impl Guardian {
         while let Some(at) = funeral.next().filter(|at| *at < most) {
             clock::sleep_until(at);
             funeral.go_on(clock::now(), &mut self.last_word);
-            if let Some(error) = funeral.trouble.take_if(|_| !funeral.told) {
-                funeral.told = true;
+            if let Some(error) = funeral.news() {
                 self.voice.error(&format!("{error}: no LEAVE before they are gone"));
             }
         }
@@ -366,76 +369,5 @@ impl Ward {
         self.child.kill();
         self.killed.get_or_insert(why);
         self.kill_at = Instant::MAX;
-    }
-}
-
-/// What is still to be done for a dead worker.
-struct Funeral {
-    territory: Territory,
-    /// The life to say goodbye for, and the next sequence.
-    unsaid: Option<(crate::vocabulary::Incarnation, u64)>,
-    removed: usize,
-    next_try: Instant,
-    /// When the kernel showed that none is left: LEAVE is said from then on.
-    clean_at: Option<Instant>,
-    said: usize,
-    trouble: Option<String>,
-    told: bool,
-}
-
-impl Funeral {
-    fn new(now: Instant, territory: Territory, signs: &LifeSigns) -> Self {
-        Funeral {
-            territory,
-            unsaid: signs.unfinished(),
-            removed: 0,
-            next_try: now,
-            clean_at: None,
-            said: 0,
-            trouble: None,
-            told: false,
-        }
-    }
-
-    /// When there is something to do again.
-    fn next(&self) -> Option<Instant> {
-        let Some(clean_at) = self.clean_at else { return Some(self.next_try) };
-        self.unsaid?;
-        SAYINGS.get(self.said).map(|&after| clean_at + after)
-    }
-
-    /// P1: first the aliases, then the kernel is asked again, and only then LEAVE.
-    fn go_on(&mut self, now: Instant, last_word: &mut LastWord) {
-        let clean_at = match self.clean_at {
-            Some(clean_at) => clean_at,
-            None => match last_word.clear(&self.territory) {
-                Ok(gone) => {
-                    self.removed += gone.len();
-                    *self.clean_at.insert(now)
-                }
-                Err(error) => {
-                    self.trouble = Some(error);
-                    self.next_try = now + TRY_AGAIN;
-                    return;
-                }
-            },
-        };
-        let due = SAYINGS.get(self.said).is_some_and(|&after| now >= clean_at + after);
-        if let (true, Some((life, mut sequence))) = (due, self.unsaid) {
-            for _ in 0..COPIES {
-                sequence = last_word.say(life, sequence);
-            }
-            self.unsaid = Some((life, sequence));
-            self.said += 1;
-        }
-    }
-
-    fn text(&self) -> String {
-        let said = if self.said > 0 { ", LEAVE is said" } else { "" };
-        if self.clean_at.is_some() {
-            format!("{} service addresses are down{said}", self.removed)
-        } else {
-            "its service addresses could not all be removed".to_owned()
-        }
     }
 }

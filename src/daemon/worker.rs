@@ -7,7 +7,7 @@
 use super::bond::{Bond, Territory, Word};
 use super::wiring::Running;
 use super::{Plan, Refusal, reload};
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::controller::Input;
 use crate::os::pair::End;
 use crate::os::{clock, sched};
@@ -15,6 +15,7 @@ use crate::threads::driver::Told;
 use crate::threads::keeper::Wish;
 use crate::threads::life_signs::LifeSigns;
 use crate::threads::log_writer::{self, LogWriter, Sink};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,8 +31,11 @@ pub(super) fn live(mut plan: Plan, signs: LifeSigns, end: End, first: bool) -> E
         // The guardian sees the end, and has no better way to hear why.
         Err(_) => return ExitCode::from(super::FAILURE),
     };
+    let _ = sched::no_core();
     let level = log_writer::level(&plan.config, plan.arguments.verbose);
     let sink = if plan.arguments.foreground { Sink::StandardError } else { Sink::Syslog };
+    let crier = bond.crier().ok();
+    log_writer::end_on_panic(sink, move |text| crier.as_ref().is_some_and(|cry| cry(text)));
     let log = match LogWriter::start(sink, level) {
         Ok(log) => log,
         Err(error) => return refused(&bond, &Refusal::failure(format!("cannot log: {error}"))),
@@ -75,20 +79,21 @@ fn born(plan: &Plan, signs: LifeSigns, bond: &Bond) -> Result<Running, Refusal> 
     Running::start(plan, signs, bond.bell()).map_err(Refusal::failure)
 }
 
-/// L8: the margin must exceed what the scheduler does.
+/// L8: the margin must exceed what the scheduler does. For the start, a reload, and whoever asks whether this node can follow.
 pub(super) fn may_be_fast(config: &Config) -> Result<(), Refusal> {
-    let tried = sched::realtime(1).and_then(|()| sched::ordinary());
-    let interval = config.cluster.hello_interval;
-    match tried {
-        Err(error) if interval < FASTEST_WITHOUT_REALTIME && !config.cluster.force_interval => {
-            let text = format!(
-                "hello_interval = {} ms needs real-time priority, which this machine refuses ({error}): \
-                 take {} ms or more, or force_interval = yes",
-                interval.as_millis(),
-                FASTEST_WITHOUT_REALTIME.as_millis(),
-            );
-            Err(Refusal::failure(text))
-        }
+    may_beat(&sched::realtime(1).and_then(|()| sched::ordinary()), &config.cluster).map_err(Refusal::failure)
+}
+
+/// `realtime`: what the kernel says to real-time priority.
+fn may_beat(realtime: &io::Result<()>, cluster: &Cluster) -> Result<(), String> {
+    let interval = cluster.hello_interval;
+    match realtime {
+        Err(error) if interval < FASTEST_WITHOUT_REALTIME && !cluster.force_interval => Err(format!(
+            "hello_interval = {} ms needs real-time priority, which this machine refuses ({error}): \
+             take {} ms or more, or force_interval = yes",
+            interval.as_millis(),
+            FASTEST_WITHOUT_REALTIME.as_millis(),
+        )),
         _ => Ok(()),
     }
 }
@@ -131,6 +136,39 @@ fn wait(plan: &Plan, bond: &mut Bond, running: &Running) {
                 return log::warn!("not everything was handed over in time: ending all the same");
             }
             (_, Some(_)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_heartbeat_needs_real_time_priority_or_force() {
+        let refused = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        for (milliseconds, force_interval, permitted, fine) in [
+            (199, false, true, true),
+            (199, false, false, false),
+            (199, true, true, true),
+            (199, true, false, true),
+            (200, false, true, true),
+            (200, false, false, true),
+            (200, true, false, true),
+            (20, false, false, false),
+        ] {
+            let hello_interval = Duration::from_millis(milliseconds);
+            let cluster = Cluster { hello_interval, force_interval, ..Cluster::named("test") };
+            let judged = may_beat(&if permitted { Ok(()) } else { refused() }, &cluster);
+            assert_eq!(
+                judged.is_ok(),
+                fine,
+                "{milliseconds} ms, forced {force_interval}, permitted {permitted}"
+            );
+            if let Err(why) = judged {
+                assert!(why.starts_with(&format!("hello_interval = {milliseconds} ms needs")), "{why}");
+                assert!(why.contains("take 200 ms or more, or force_interval = yes"), "{why}");
+            }
         }
     }
 }

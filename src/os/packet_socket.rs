@@ -63,14 +63,7 @@ impl PacketSocket {
         if hears != Hears::Nothing {
             let one: libc::c_int = 1;
             set_option(&fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &one)?;
-        }
-        match hears {
-            Hears::Arp(addresses) if addresses.len() <= MOST_ARP_ADDRESSES => {
-                attach_filter(&fd, &arp_filter(addresses))?;
-            }
-            Hears::ArpReplies(addresses) => attach_filter(&fd, &arp_reply_filter(addresses))?,
-            Hears::NeighbourDiscovery => attach_filter(&fd, &NEIGHBOUR_DISCOVERY)?,
-            Hears::Arp(_) | Hears::Nothing => {}
+            filter(&fd, hears)?;
         }
         bind(&fd, index, u16::try_from(protocol).expect("an EtherType"))?;
         let mac = hardware_address(&fd)?;
@@ -80,6 +73,27 @@ impl PacketSocket {
     /// The card's hardware address when the socket was opened.
     pub fn mac(&self) -> [u8; 6] {
         self.mac
+    }
+
+    /// Hears other frames of the same protocol from now on, or nothing. What waits already still waits, and nothing
+    /// that both would hear is lost in between. Reads the card's hardware address anew.
+    ///
+    /// # Errors
+    /// No memory left; it goes on as before then.
+    pub fn hear(&mut self, hears: Hears<'_>) -> io::Result<()> {
+        filter(&self.fd, hears)?;
+        self.mac = hardware_address(&self.fd)?;
+        Ok(())
+    }
+
+    /// What is wrong with it, told once. Of one that was just opened: is the card up?
+    ///
+    /// # Errors
+    /// ENETDOWN: the link is down.
+    pub fn trouble(&self) -> io::Result<()> {
+        nix::sys::socket::getsockopt(&self.fd, nix::sys::socket::sockopt::SocketError)
+            .map_err(io::Error::from)
+            .and_then(|error| if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) })
     }
 
     /// Sends one frame as it is, beginning with the destination's hardware address.
@@ -156,6 +170,18 @@ fn arp_reply_filter(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
     ];
     program.extend(arp_filter(addresses));
     program
+}
+
+fn filter(fd: &OwnedFd, hears: Hears<'_>) -> io::Result<()> {
+    match hears {
+        Hears::Arp(addresses) if addresses.len() <= MOST_ARP_ADDRESSES => {
+            attach_filter(fd, &arp_filter(addresses))
+        }
+        Hears::Arp(_) => attach_filter(fd, &[instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0xffff)]),
+        Hears::ArpReplies(addresses) => attach_filter(fd, &arp_reply_filter(addresses)),
+        Hears::NeighbourDiscovery => attach_filter(fd, &NEIGHBOUR_DISCOVERY),
+        Hears::Nothing => attach_filter(fd, &[instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)]),
+    }
 }
 
 pub(super) fn attach_filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {

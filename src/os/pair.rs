@@ -46,6 +46,14 @@ impl End {
         Ok(())
     }
 
+    /// The same end once more; it is closed when both are.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(End)
+    }
+
     /// The next message.
     pub fn receive(&self) -> Waiting {
         let fd = self.0.as_raw_fd();

@@ -72,14 +72,28 @@ pub fn prefault_stack() {
     std::hint::black_box(&pages);
 }
 
-/// A thread that panics ends the process at once, after the message: a half-alive node is worse than a
-/// dead one. `report` gets the message first.
-pub fn abort_on_panic(report: fn(&str)) {
+/// Whatever ends this process from now on leaves no image of its memory (what it starts is not concerned): that takes
+/// hundreds of milliseconds, in which nobody hears that it is dead and its kernel answers for its addresses, and the
+/// cluster's key would be in it.
+///
+/// # Errors
+/// None known.
+pub fn no_core() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
+/// A thread that panics ends the process at once, after the message: a half-alive node is worse than a dead one. `report`
+/// gets the message first, in one line, and must not wait for anything: all other threads live on meanwhile.
+///
+/// It ends by SIGABRT, which only a fault of its own does; a SIGKILL could be anybody's. Without a core, see `no_core`.
+pub fn abort_on_panic(report: impl Fn(&str) + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
-        let text = format!("thread '{}' panicked: {panic}", thread.name().unwrap_or("?"));
-        eprintln!("{text}");
-        report(&text);
+        let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let why = panic.payload_as_str().unwrap_or("no message");
+        report(&format!("thread '{}' panicked at {place}: {why}", thread.name().unwrap_or("?")));
+        // Where it was not done at the start.
+        let _ = no_core();
         std::process::abort();
     }));
 }
@@ -112,6 +126,8 @@ fn check(result: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::clock;
+    use std::time::Duration;
 
     #[test]
     fn real_time_is_not_inherited_by_children() {
@@ -136,5 +152,78 @@ mod tests {
         prefault_stack();
         assert_ne!(random_u64().expect("random"), random_u64().expect("random"));
         assert!(!host_name().expect("a name").contains('.'));
+    }
+
+    const DEED: &str = "DIEHARD_TEST_DEED";
+
+    /// Not a test: the process that the next one starts and looks at.
+    #[test]
+    fn dies_if_it_is_told_to() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let Ok(deed) = std::env::var(DEED) else { return };
+        let (_, most) = getrlimit(Resource::RLIMIT_CORE).expect("a limit");
+        setrlimit(Resource::RLIMIT_CORE, most, most).expect("as far as it goes");
+        if deed == "abort" {
+            no_core().expect("permitted");
+            std::process::abort();
+        }
+        abort_on_panic(|text| {
+            let _ = crate::os::stderr::offer(text.as_bytes());
+        });
+        let doomed = std::thread::Builder::new().name("doomed".to_owned());
+        let _ = doomed.spawn(|| panic!("as told")).expect("a thread").join();
+        // Whoever hears of the panic as an error of `join` lives on.
+    }
+
+    fn child(deed: &str, stderr: std::os::fd::OwnedFd) -> std::process::ExitStatus {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "os::sched::tests::dies_if_it_is_told_to", "--nocapture"])
+            .env(DEED, deed)
+            .current_dir(std::env::temp_dir())
+            .stdout(std::process::Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("it runs");
+        let patience = clock::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = child.try_wait().expect("ours") {
+                return status;
+            }
+            if clock::now() >= patience {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("it waits for a pipe that nobody reads");
+            }
+            clock::sleep_until(clock::now() + Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_process_whoever_reads_its_message() {
+        use std::io::Read;
+        use std::os::unix::process::ExitStatusExt;
+        for deed in ["panic", "abort"] {
+            let (reader, writer) = nix::unistd::pipe().expect("descriptors");
+            let keep = writer.try_clone().expect("a descriptor");
+            if deed == "panic" {
+                // Full to the last byte; then it blocks whoever writes, as a pipe does.
+                use nix::fcntl::{FcntlArg, OFlag, fcntl};
+                fcntl(&keep, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("set");
+                for length in [4_096, 1] {
+                    while nix::unistd::write(&keep, &[b'.'; 4_096][..length]).is_ok() {}
+                }
+                fcntl(&keep, FcntlArg::F_SETFL(OFlag::empty())).expect("set");
+            }
+            let status = child(deed, writer);
+            assert_eq!(status.signal(), Some(libc::SIGABRT), "{deed}: {status}");
+            assert!(!status.core_dumped(), "{deed}: {status}");
+            drop((reader, keep));
+        }
+        let (reader, writer) = nix::unistd::pipe().expect("descriptors");
+        assert_eq!(child("panic", writer).signal(), Some(libc::SIGABRT));
+        let mut said = String::new();
+        std::fs::File::from(reader).read_to_string(&mut said).expect("read");
+        assert!(said.starts_with("thread 'doomed' panicked at src/os/sched.rs:"), "{said}");
+        assert!(said.ends_with(": as told"), "{said}");
     }
 }

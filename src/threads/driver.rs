@@ -29,7 +29,7 @@ use crate::controller::{
 };
 use crate::os::clock;
 use crate::os::doorbell::Doorbell;
-use crate::vocabulary::{Instant, NodeId, ServiceId};
+use crate::vocabulary::{Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{Aside, Datagram, Packet, ReplayWindows, Status};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,9 +38,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod lateness;
+mod refusals;
 mod stopwatch;
 pub mod trips;
 use lateness::{Lateness, Readings};
+use refusals::Refusals;
 use stopwatch::Stopwatch;
 
 /// Messages that may wait: over a second of everything that a cluster of 64 nodes says to its controller.
@@ -132,6 +134,7 @@ struct Work {
     /// When the controller wants to be called next.
     deadline: Instant,
     stopwatch: Stopwatch,
+    refusals: Refusals,
     /// Who can be asked whom they see.
     witnesses: Vec<NodeId>,
     /// The members may have changed since they were looked for.
@@ -159,6 +162,7 @@ impl Driver {
             readings: Readings::new(now),
             deadline: now,
             stopwatch: Stopwatch::default(),
+            refusals: Refusals::default(),
             witnesses: Vec::new(),
             other_members: true,
             next_measure: now + MEASURE_INTERVAL,
@@ -321,9 +325,9 @@ impl Work {
                     let _ = driver.faker.offer(faker::Order::Compare);
                 }
             }
-            Effect::Announce { service } => self.order(faker::Order::Announce(service)),
-            Effect::Probe { service } => self.order(faker::Order::Probe(service)),
-            Effect::AskArbiter => self.order(faker::Order::AskArbiters),
+            Effect::Announce { service } => self.order(now, faker::Order::Announce(service)),
+            Effect::Probe { service } => self.order(now, faker::Order::Probe(service)),
+            Effect::AskArbiter => self.order(now, faker::Order::AskArbiters),
             Effect::Run { service, action, token } => self.run(Job { service, action, token }),
             Effect::Store { record, token } => {
                 driver.storage.change(|order| order.record = Some((record, token)));
@@ -345,9 +349,11 @@ impl Work {
         }
     }
 
-    fn order(&self, order: faker::Order) {
-        if self.driver.faker.offer(order).is_err() {
+    fn order(&mut self, now: Instant, order: faker::Order) {
+        if let Err(order) = self.driver.faker.offer(order) {
             self.driver.published.counters.unsent.fetch_add(1, Ordering::Relaxed);
+            let fault = self.refusals.refused(now, self.config.cluster.hello_interval, &order);
+            self.own.extend(fault.map(|fault| Input::SendFailed { role: LinkRole::External, fault }));
         }
     }
 
@@ -460,7 +466,8 @@ impl Work {
     fn reload(&mut self, config: Arc<Config>) {
         self.digest = config::digest(&config);
         self.config = config.clone();
-        // What the core withholds of it yet is told first: who reads the new file knows that as well.
+        // What the core withholds of it yet is told first: who reads the new file knows that as well. And no question of a
+        // look goes out before there are ears for its answer: they go with the next timeout.
         self.handle(Input::Reload(config.clone()));
         *self.driver.published.config.write() = config;
         self.driver.reload_bells.iter().for_each(Doorbell::ring);

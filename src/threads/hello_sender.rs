@@ -216,3 +216,6 @@ impl Egress {
         sent
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use crate::config::{Config, LogLevel};
 use crate::control::events::rfc3339;
 use crate::os::syslog::Syslog;
-use crate::os::{clock, sched};
+use crate::os::{clock, sched, stderr};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter};
@@ -71,14 +71,6 @@ impl LogWriter {
             .try_init()
             .map_err(io::Error::other)?;
         set_level(level);
-        sched::abort_on_panic(match sink {
-            Sink::StandardError => |_| {},
-            // The log thread may be the one that panicked.
-            Sink::Syslog => |text| {
-                let line = format!("<{}>diehardd[{}]: {text}", priority(Level::Error), std::process::id());
-                let _ = Syslog::at(Path::new("/dev/log")).send(line.as_bytes());
-            },
-        });
         Ok(LogWriter { lines, thread })
     }
 
@@ -88,6 +80,21 @@ impl LogWriter {
         let _ = self.lines.send(Vec::new());
         let _ = self.thread.join();
     }
+}
+
+/// A panic of any thread ends this process from now on. `tell` hands the message to who outlives it; where nobody
+/// does it is offered to the log itself, once and without a wait: the log's thread may be the one that panicked, or
+/// may be waiting for a pipe or a log that hangs.
+pub fn end_on_panic(sink: Sink, tell: impl Fn(&str) -> bool + Send + Sync + 'static) {
+    sched::abort_on_panic(move |text| {
+        if !tell(text) {
+            let line = line(sink, Level::Error, text);
+            let _ = match sink {
+                Sink::StandardError => stderr::offer(&line),
+                Sink::Syslog => Syslog::impatient(Path::new("/dev/log")).send(line.trim_ascii_end()),
+            };
+        }
+    });
 }
 
 /// The configuration's level from now on, unless `RUST_LOG` says another.

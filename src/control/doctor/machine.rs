@@ -1,4 +1,4 @@
-//! This machine: scheduling, sysctls, other managers of the external card, the state directory, the clock.
+//! This machine: scheduling, sysctls, the clock source, other managers of the external card, the state directory.
 //!
 //! Reads files below a root, which is `/` but in tests.
 
@@ -32,6 +32,7 @@ impl Machine<'_> {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = self.scheduling();
         findings.extend(self.sysctls());
+        findings.extend(self.clock_source());
         findings.extend(self.managers());
         findings.push(self.key());
         findings.push(self.disk());
@@ -139,6 +140,25 @@ impl Machine<'_> {
             ));
         }
         findings
+    }
+
+    /// Does the clock tell a virtual machine that it was stopped? All leases and pauses are measured by it.
+    fn clock_source(&self) -> Option<Finding> {
+        let directory = "/sys/devices/system/clocksource/clocksource0";
+        let source = self.read(&format!("{directory}/current_clocksource"))?;
+        let source = source.trim();
+        if source != "kvm-clock" {
+            return Some(well(
+                "clock source",
+                format!("{source} is not set back when the machine was stopped"),
+            ));
+        }
+        let message = "kvm-clock stands still while this virtual machine is stopped: when it goes on it does not know \
+                       that it was, and may serve for up to a lease beside its successor";
+        let remedy = format!(
+            "echo tsc >{directory}/current_clocksource where available_clocksource has it, and clocksource=tsc on the kernel's command line"
+        );
+        Some(warning("clock source", message, remedy))
     }
 
     /// Who else puts addresses on the external card, or ours anywhere.

@@ -1,12 +1,10 @@
 //! The guardian's log: it has no thread that could wait for one, so a log that does not take a line at
 //! once loses it. Dropping it ends nothing.
 
+use crate::os::stderr;
 use crate::os::syslog::Syslog;
 use crate::threads::log_writer::{Sink, line};
 use log::Level;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::Write;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 #[derive(Debug)]
@@ -37,15 +35,7 @@ impl Voice {
         // Nobody who could be told is left when the log itself fails.
         let _ = match self.sink {
             Sink::Syslog => self.syslog.send(line.trim_ascii_end()),
-            Sink::StandardError => {
-                let mut stderr = std::io::stderr();
-                let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-                // A pipe that can be written takes a whole page, which no line of ours fills.
-                match poll(&mut polled, PollTimeout::ZERO) {
-                    Ok(1..) => stderr.write_all(&line),
-                    _ => Ok(()),
-                }
-            }
+            Sink::StandardError => stderr::offer(&line),
         };
     }
 }

@@ -10,6 +10,7 @@ struct Model {
 }
 
 const PID: u32 = 42;
+const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 impl Model {
     fn new() -> Self {
@@ -19,6 +20,7 @@ impl Model {
         let model = Model { root: Directory::new("doctor"), config };
         model.stat(1);
         model.file("/proc/42/status", "Name:\tdiehardd-worker\nVmLck:\t   20480 kB\n");
+        model.file(CLOCK_SOURCE, "tsc\n");
         model.file("/etc/diehard.key", "secret");
         model.mode("/etc/diehard.key", 0o600);
         model.file("/sys/class/net/eth0/ifindex", "3\n");
@@ -66,7 +68,7 @@ impl Model {
 fn a_machine_on_which_all_is_well() {
     let findings = Model::new().findings();
     assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
-    assert_eq!(findings.len(), 6);
+    assert_eq!(findings.len(), 7);
 }
 
 #[test]
@@ -105,6 +107,16 @@ fn sysctls_that_matter() {
     let v6 = "2001:db8::21".parse().expect("an address");
     model.config.services[0].addresses.push(crate::config::Prefixed { address: v6, prefix: 64 });
     assert!(model.bad().2.contains("IPv6 is disabled on eth0"));
+}
+
+#[test]
+fn a_clock_that_does_not_know_of_a_stop() {
+    let model = Model::new();
+    model.file(CLOCK_SOURCE, "kvm-clock\n");
+    let (check, level, message) = model.bad();
+    assert_eq!((check.as_str(), level), ("clock source", Level::Warning), "{message}");
+    fs::remove_file(model.root.path.join(CLOCK_SOURCE.trim_start_matches('/'))).expect("there");
+    assert!(model.findings().iter().all(|finding| finding.check != "clock source"), "who knows?");
 }
 
 #[test]
