@@ -45,11 +45,11 @@
 //! - **P1**, when an address comes up, when a LAN is cut or mended, when an excuse ends: no two machines
 //!   have an address that the same clients reach in both directions. Excused: the ends of a *committed*
 //!   handover for 4 p from the first FAIL_BACK of one nonce (H2, H4), longer only if the old holder's
-//!   process was stopped or died since: until 2.1 s after that its kernel may have it, whoever else has it by then. Where
-//!   half may serve (not under `arbiter`, where the arbiter is on one side alone): for 500 ms after a LAN was mended or cut, two that both had the address before that or
-//!   within 100 ms after (M1; nobody takes what he could have seen).
+//!   process was stopped or died since: until 2.4 s after that its kernel may have it, whoever else has it by then. Where
+//!   half may serve (not under `arbiter`, where the arbiter is on one side alone): for 3 s after a LAN was mended or cut, two that both had the address before that or
+//!   at most 100 ms after (M1; where that is by ARP alone they ask every 5 T; nobody takes what he could have seen).
 //! - **P2, P5**, after each heal: within 30 s, for 5 looks in 0.5 s, every daemon runs, is a member, has a
-//!   lease, follows the same controller at one epoch, and every service is up once, held, at home. Operators
+//!   lease, follows the same controller at one epoch, and every service is up once, held, at home, where clients reach it. Operators
 //!   first undo what operators did; before the heal services may be down for as long as the faults last.
 //! - **P3, P4**, deaths only: outage, loads of the survivors. **P6**, calm only: no FAIL_DOWN, no take.
 //! - **P7**: a run with garbage is the same run. A panic is a broken promise in every kind.
