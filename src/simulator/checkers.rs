@@ -24,6 +24,8 @@ const KERNEL: Nanos = 2_400 * MILLI;
 /// A proposal that counts the acknowledgement of a process that has ended since is committed or given up
 /// by then.
 const FORGOTTEN: Nanos = 2_000 * MILLI;
+/// FAIL_BACK that was said so long ago may still make somebody take: a stopped process reads it late.
+const OFFERED: Nanos = 1_000 * MILLI;
 /// Committed values that are remembered to compare others with.
 const REMEMBERED: usize = 512;
 
@@ -74,6 +76,25 @@ struct Offer {
     to: usize,
     nonce: u64,
     at: Nanos,
+}
+
+/// Somebody wants an address from now on that a stranger has.
+#[derive(Debug, Clone, Copy)]
+pub struct Take {
+    /// Who.
+    pub node: usize,
+    /// Whose address.
+    pub service: ServiceId,
+    /// Its look began then.
+    pub looks_since: Nanos,
+    /// It heard the stranger's answer last.
+    pub answered: Option<Nanos>,
+    /// The stranger has answered since then.
+    pub stranger_since: Nanos,
+    /// Frames get there and back, if chance lets them.
+    pub reached: bool,
+    /// Chance lets all of them, and at once.
+    pub surely: bool,
 }
 
 /// What the judges remember.
@@ -234,6 +255,23 @@ impl Checker {
             }
         }
         again
+    }
+
+    /// F2, `on_conflict = wait`: what a stranger has is left to it. Not judged where its answer may not have come: the LAN
+    /// changed since, or loses and delays what it carries. And not where the holder handed it over: nobody looks then (H3).
+    pub fn taken(&mut self, at: Nanos, take: &Take) {
+        let handed_over = self
+            .offers
+            .iter()
+            .any(|offer| (offer.service, offer.to) == (take.service, take.node) && at < offer.at + OFFERED);
+        let heard = take.answered.is_some_and(|answered| answered >= self.healed_at);
+        let must_have = take.surely && self.healed_at <= take.looks_since;
+        let there = take.stranger_since <= take.looks_since && take.reached;
+        if there && (heard || must_have) && !handed_over {
+            let (node, service) = (take.node + 1, take.service.0);
+            let what = format!("n{node} takes service {service}, for which a stranger answers");
+            self.broken(at, "F2 a stranger's address is left alone", what);
+        }
     }
 
     /// Until when the giver of this offer and `other` may both have it, if at all.

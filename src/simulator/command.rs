@@ -23,7 +23,8 @@ usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes 
                         [--runs R] [--loss PERCENT] [--divisor 8|16] [--seed S] [--trace-from SECONDS]
        diehard simulate --model lease|agreement|handover|all [--planted MISTAKE]
 Without --nodes each run has 2 to 9. What breaks a promise is shortened: the fewest faults and small ills that still break
-it, with the line that plays them again. Exit 0: no promise broken; 1: one was; 2: usage.
+it, with the line that plays them again. ILLS: loss, duplication, reordering, delay, alias, disk, script, busy, garbage, drift,
+slowfaker. Seeds that end in 4, 5 or 8 have foreign causes too: others' hands, packet filters, strangers. Exit 0: no promise broken; 1: one was; 2: usage.
 ";
 
 /// Runs that may be made to shorten a schedule: about a minute.

@@ -3,7 +3,7 @@
 
 use super::clock::{Clock, Nanos};
 use super::world::Event;
-use crate::controller::{Controller, Record, Wanted};
+use crate::controller::{Controller, LocalFault, Record, Wanted};
 use crate::vocabulary::{Epoch, Incarnation, ServiceId};
 use crate::wire::ReplayWindows;
 use std::collections::VecDeque;
@@ -36,6 +36,10 @@ pub struct Host {
     pub carrier: [bool; 2],
     /// It was told to leave and comes back later.
     pub leaving: bool,
+    /// What its daemon sends on each link fails, and why.
+    pub refuses: [Option<LocalFault>; 2],
+    /// Its kernel does not take this address until then.
+    pub no_room: Option<(ServiceId, Nanos)>,
 }
 
 /// One service's address in the kernel.
@@ -81,7 +85,20 @@ pub struct Process {
     /// Worst lateness reported, and when it was seen.
     pub lateness: (Duration, Nanos),
     /// Addresses probed lately: their announcements are of interest.
-    pub looked: Vec<(ServiceId, Nanos)>,
+    pub looked: Vec<Looked>,
+}
+
+/// Probes for one address, one soon after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked {
+    /// Whose.
+    pub service: ServiceId,
+    /// The first of them.
+    pub since: Nanos,
+    /// The newest.
+    pub last: Nanos,
+    /// When the controller heard last that a stranger has it.
+    pub answered: Option<Nanos>,
 }
 
 /// The wanted set of addresses and the kernel's: the faker makes one the other.
@@ -95,10 +112,14 @@ pub struct Faker {
     pub busy: bool,
     /// After a call that failed: no other attempt before.
     pub retry_at: Nanos,
+    /// The kernel does not take this one: no other attempt before.
+    pub later: Option<(ServiceId, Nanos)>,
     /// Reports keep their order, however slow one is.
     pub last_report: Nanos,
     /// A wake-up for `until` is in the queue, for this moment.
     pub alarm: Option<Nanos>,
+    /// Others' hands took these away, and it has not looked since.
+    pub tampered: Vec<ServiceId>,
 }
 
 impl Host {
@@ -116,6 +137,8 @@ impl Host {
             held: VecDeque::new(),
             carrier: [true; 2],
             leaving: false,
+            refuses: [None; 2],
+            no_room: None,
         }
     }
 

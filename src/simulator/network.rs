@@ -86,6 +86,18 @@ impl Network {
         self.arbiter_on && self.clients(node) == Some(self.arbiter)
     }
 
+    /// A frame gets from this node to a machine that is none. That one is in the first group of every split.
+    pub fn reaches_stranger(&self, node: usize) -> bool {
+        let port = self.ports[lan(LinkRole::External)][node];
+        port.out && port.group == 0
+    }
+
+    /// A frame gets from that machine to this node.
+    pub fn hears_stranger(&self, node: usize) -> bool {
+        let port = self.ports[lan(LinkRole::External)][node];
+        port.inward && port.group == 0
+    }
+
     /// The switch port's two directions.
     pub fn plug(&mut self, role: LinkRole, node: usize, out: bool, inward: bool) {
         let port = &mut self.ports[lan(role)][node];

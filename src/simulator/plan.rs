@@ -4,7 +4,9 @@
 use super::clock::{MILLI, Nanos, SECOND};
 use super::network::Weather;
 use super::random::Random;
-use crate::config::{Cluster, Config, Failback, Interface, Node, Prefixed, ProbeInterval, Quorum, Service};
+use crate::config::{
+    Cluster, Config, Failback, Interface, Node, OnConflict, Prefixed, ProbeInterval, Quorum, Service,
+};
 use crate::vocabulary::{NodeId, ServiceId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -52,6 +54,14 @@ pub enum Class {
     Arbiter,
     /// The checks of a node say that it is unfit for some services, and gives up some of them.
     Checks,
+    /// Somebody else on a living node takes an address of ours away, once or several times; sometimes its kernel does not
+    /// take it back.
+    Hands,
+    /// A packet filter refuses all that a node's daemon sends on one LAN or both, or the queue there is full for a moment. It
+    /// goes on hearing, and its kernel answers.
+    Refused,
+    /// A machine that is no member answers for a service's address.
+    Stranger,
 }
 
 /// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
@@ -70,6 +80,16 @@ pub const CLASSES: [Class; 12] = [
     Class::Reload,
     Class::Checks,
 ];
+
+/// What comes from outside: others' hands, packet filters, strangers.
+pub const FOREIGN: [Class; 3] = [Class::Hands, Class::Refused, Class::Stranger];
+
+/// Storms whose seed ends in one of these have some of that. All others tell the story that they told before there was any: a
+/// seed that once broke a promise stays the proof that it does not any more.
+const FOREIGN_DIGITS: [u64; 3] = [4, 5, 8];
+
+/// Makes of the seed another source of chance than the storm's own.
+const FOREIGN_CHANCE: u64 = 0x5bd1_e995_7f4a_7c15;
 
 /// Faults chosen for one family of rules, harder than a storm may be. Always `majority`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +136,8 @@ pub struct Ills {
     pub garbled: u64,
     /// Datagrams kept and sent again seconds later by somebody else.
     pub replayed: u64,
+    /// ARP probes that leave late, by up to 80 ms.
+    pub slow_faker: u64,
 }
 
 /// All that is drawn before a run begins.
@@ -159,6 +181,33 @@ impl Plan {
         }
         plan.keep_the_look_honest(random);
         plan
+    }
+
+    /// What comes from outside into the storm of this seed, if anything: drawn apart from all the rest.
+    pub fn draw_foreign(&mut self, seed: u64) {
+        if !FOREIGN_DIGITS.contains(&(seed % 10)) {
+            return;
+        }
+        let random = &mut Random::new(seed ^ FOREIGN_CHANCE);
+        let known = self.classes.len();
+        while self.classes.len() == known {
+            for class in FOREIGN {
+                if random.chance(500) {
+                    self.classes.push((class, random.between(1_000, 12_000) * MILLI));
+                }
+            }
+        }
+        if random.chance(250) {
+            self.ills.slow_faker = random.pick(&[20, 200]);
+        }
+        if random.chance(150) {
+            self.config.cluster.on_conflict = OnConflict::Force;
+        }
+    }
+
+    /// This class is on.
+    pub fn has(&self, class: Class) -> bool {
+        self.classes.iter().any(|(on, _)| *on == class)
     }
 
     /// A drill for so many nodes.
@@ -310,6 +359,7 @@ fn ills(random: &mut Random) -> Ills {
         busy: rate(200, &[10, 100]),
         garbled: rate(300, &[2, 20]),
         replayed: rate(200, &[1, 5]),
+        slow_faker: 0,
     }
 }
 

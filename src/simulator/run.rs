@@ -87,7 +87,11 @@ pub fn run_with(scenario: &Scenario, planted: Option<Planted>) -> Outcome {
 pub fn draw(scenario: &Scenario) -> (Plan, Random) {
     let mut random = Random::new(scenario.seed);
     let plan = match scenario.kind {
-        Kind::Storm => Plan::storm(scenario.nodes, &mut random),
+        Kind::Storm => {
+            let mut plan = Plan::storm(scenario.nodes, &mut random);
+            plan.draw_foreign(scenario.seed);
+            plan
+        }
         Kind::Drill(drill) => Plan::drill(drill, scenario.nodes, &mut random),
         Kind::Calm(_) => Plan::quiet(scenario.nodes, &mut random),
     };

@@ -48,11 +48,13 @@ pub enum Ill {
     Garbage,
     /// Clocks of different rate.
     Drift,
+    /// ARP probes that leave late.
+    SlowFaker,
 }
 
 impl Ill {
     /// All of them.
-    pub const ALL: [Ill; 10] = [
+    pub const ALL: [Ill; 11] = [
         Ill::Loss,
         Ill::Duplication,
         Ill::Reordering,
@@ -63,6 +65,7 @@ impl Ill {
         Ill::Busy,
         Ill::Garbage,
         Ill::Drift,
+        Ill::SlowFaker,
     ];
 
     /// On the command line.
@@ -90,6 +93,7 @@ impl Ill {
                 Ill::Busy => ills.busy = 0,
                 Ill::Garbage => (ills.garbled, ills.replayed) = (0, 0),
                 Ill::Drift => plan.drift_ppm = 0,
+                Ill::SlowFaker => ills.slow_faker = 0,
             }
         }
     }

@@ -84,7 +84,7 @@ fn unwell(world: &World) -> Option<String> {
     services_unwell(world).or_else(|| minds_unwell(world))
 }
 
-/// Seen from outside: every address on exactly one machine, and at home.
+/// Seen from outside: every address on exactly one machine, where clients reach it, and at home.
 fn services_unwell(world: &World) -> Option<String> {
     for service in &world.config.services {
         let mut holders = (0..world.hosts.len()).filter(|at| world.hosts[*at].has(service.id));
@@ -93,6 +93,9 @@ fn services_unwell(world: &World) -> Option<String> {
         };
         if let Some(other) = holders.next() {
             return Some(format!("n{} and n{} have service {}", holder + 1, other + 1, service.id.0));
+        }
+        if world.network.clients(holder) != Some(0) {
+            return Some(format!("clients do not reach service {} on n{}", service.id.0, holder + 1));
         }
         if service.home.is_some_and(|home| home != node_id(holder)) {
             return Some(format!("service {} is on n{}, not at home", service.id.0, holder + 1));

@@ -14,7 +14,7 @@ use super::run::CURRENT;
 use super::script::{Cue, Script};
 use super::trace::{Happening, Trace};
 use crate::config::Config;
-use crate::controller::{Input, LocalFault, Planted, Record};
+use crate::controller::{Input, Planted, Record};
 use crate::vocabulary::ServiceId;
 use crate::wire::Key;
 use std::collections::BinaryHeap;
@@ -25,12 +25,14 @@ mod disturbances;
 mod effects;
 mod event;
 mod faker;
+mod foreign;
 mod guardian;
 mod neighbours;
 mod process;
 
 use event::Entry;
 pub use event::{Event, Mend};
+use foreign::Stranger;
 
 /// Datagrams that an eavesdropper keeps to send them again.
 const EAVESDROPPED: usize = 64;
@@ -100,6 +102,8 @@ pub struct World {
     pub drawn: Vec<Cue>,
     /// Played instead of drawing.
     pub script: Option<Rc<Script>>,
+    /// Addresses that a machine has which is no node.
+    strangers: Vec<Stranger>,
 }
 
 impl World {
@@ -140,6 +144,7 @@ impl World {
             round_began: 0,
             drawn: Vec::new(),
             script: None,
+            strangers: Vec::new(),
         }
     }
 
@@ -202,9 +207,14 @@ impl World {
                 let up = self.hosts[node].carrier[lan(role)];
                 self.input(node, life, Input::Link { role, up });
             }
-            Event::SendFailed { node, life, role } => {
-                self.input(node, life, Input::SendFailed { role, fault: LocalFault::Down })
+            Event::SendFailed { node, life, role, fault } => {
+                self.input(node, life, Input::SendFailed { role, fault });
             }
+            Event::ProbeLeaves { node, life, service } => self.probe_leaves(node, life, service),
+            Event::Tampered { node, life, service, how } => {
+                self.input(node, life, Input::Tampered { service, how });
+            }
+            Event::Hands { node, service, more, every } => self.take_away(node, service, more, every),
             Event::Boot { node } => self.boot(node),
             Event::Resume { node } => self.resume(node),
             Event::GuardianActs { node, life, dead } => self.guardian_acts(node, life, dead),
@@ -226,13 +236,18 @@ impl World {
             | Event::Present { node, .. }
             | Event::Written { node, .. }
             | Event::Ran { node, .. }
-            | Event::Claimed { node, .. }
             | Event::ArbiterAnswers { node, .. }
             | Event::Carrier { node, .. }
+            | Event::ProbeLeaves { node, .. }
+            | Event::Tampered { node, .. }
             | Event::SendFailed { node, .. } => *node,
+            // A machine that is no node never stops.
+            Event::Claimed { node, .. } if *node >= self.hosts.len() => return None,
+            Event::Claimed { node, .. } => *node,
             Event::Timer { .. }
             | Event::KernelDrops { .. }
             | Event::Asked { .. }
+            | Event::Hands { .. }
             | Event::Boot { .. }
             | Event::Resume { .. }
             | Event::GuardianActs { .. }

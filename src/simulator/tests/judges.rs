@@ -8,6 +8,9 @@ use crate::simulator::host::{Alias, Host, Process};
 use crate::simulator::network::{Network, Weather};
 use crate::simulator::plan::{Class, Plan, node_id};
 use crate::simulator::random::Random;
+use crate::simulator::run::{BOUND, cold_start};
+use crate::simulator::settle::{Patience, settle};
+use crate::simulator::world::World;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, ServiceId, Term};
 use crate::wire::{Packet, Phase, Slot, State};
 use std::sync::Arc;
@@ -141,6 +144,110 @@ fn a_planned_handover_excuses_both_ends_for_a_moment() {
     assert_eq!(handover(true, &repeated, begin + 60 * MILLI), 1, "a repeated offer is no new one");
     let again = [(begin, 1), (begin + 30 * MILLI, 2)];
     assert_eq!(handover(true, &again, begin + 60 * MILLI), 0);
+}
+
+/// The old holder's process was stopped, or died, 10 ms after its offer; some other node has the address since.
+fn silenced(other: usize, asked: Nanos) -> usize {
+    let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
+    let state = handover_state(4, 0, 1);
+    checker.sent(0, 0, Destination::All, &Packet::State { committed: true, state });
+    let offer = Packet::FailBack { service: SERVICE, nonce: 1 };
+    checker.sent(SECOND, 0, Destination::Node(node_id(1)), &offer);
+    let mut hosts = hosts_with_alias(3, &[0, other]);
+    hosts[0].last_silenced = SECOND + 10 * MILLI;
+    checker.one_holder(asked, SERVICE, &hosts, &Network::new(3));
+    checker.violations.len()
+}
+
+#[test]
+fn the_kernel_of_who_was_stopped_in_a_handover_is_excused_until_its_lifetime_is_over() {
+    let end = SECOND + 10 * MILLI + 2_400 * MILLI;
+    for other in [1, 2] {
+        assert_eq!(silenced(other, end - 1), 0);
+        assert_eq!(silenced(other, end), 1);
+    }
+}
+
+/// Two holders where the LAN changed a second ago; the second one's address came up at that moment.
+fn meeting(minorities: Minorities, came_up: Nanos, asked: Nanos) -> usize {
+    let mut checker = Checker::new(100 * MILLI, minorities);
+    checker.healed_at = SECOND;
+    let mut hosts = hosts_with_alias(2, &[0, 1]);
+    hosts[1].aliases[0].since = came_up;
+    checker.one_holder(asked, SERVICE, &hosts, &Network::new(2));
+    checker.violations.len()
+}
+
+#[test]
+fn old_holders_that_meet_are_excused_for_three_seconds() {
+    let (old, end) = (SECOND + 100 * MILLI, SECOND + 3_000 * MILLI);
+    assert_eq!(meeting(Minorities::Meet, 0, end - 1), 0);
+    assert_eq!(meeting(Minorities::Meet, 0, end), 1, "3 s are over");
+    assert_eq!(meeting(Minorities::Meet, old, end - 1), 0, "its take was under way");
+    assert_eq!(meeting(Minorities::Meet, old + 1, old + 1), 1, "it could have seen the other");
+    for others in [Minorities::Stop, Minorities::Exclude] {
+        assert_eq!(meeting(others, 0, SECOND), 1, "{others:?}");
+    }
+}
+
+#[test]
+fn a_lost_commit_is_excused_for_two_seconds_after_a_process_ended() {
+    let lost = |at: Nanos| {
+        let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
+        checker.forgets(0);
+        for (round, version) in [(1, 9), (2, 9)] {
+            let mut state = handover_state(version, 0, 1);
+            state.epoch.term.round = round;
+            checker.sent(at, 0, Destination::All, &Packet::State { committed: true, state });
+        }
+        checker.violations.len()
+    };
+    assert_eq!((lost(2_000 * MILLI), lost(2_000 * MILLI + 1)), (0, 1));
+}
+
+/// What stays broken, in words and in deed.
+type Harm = (&'static str, fn(&mut World));
+
+/// Three nodes, everything healed, and then something that is not.
+fn after_the_heal(harm: impl Fn(&mut World)) -> World {
+    let mut random = Random::new(3);
+    let plan = Plan::quiet(3, &mut random);
+    let mut world = World::new(plan, random, None);
+    cold_start(&mut world);
+    assert!(settle(&mut world, Patience::Bound(BOUND)).is_some(), "all is well");
+    world.heal();
+    harm(&mut world);
+    world
+}
+
+#[test]
+fn a_cluster_that_does_not_heal_breaks_the_promise() {
+    let bound = 5 * SECOND;
+    let harms: [Harm; 3] = [
+        ("one port stays unplugged", |world| world.network.plug(LinkRole::External, 1, false, false)),
+        ("one node hears nothing", |world| {
+            for role in LinkRole::ALL {
+                world.network.plug(role, 2, true, false);
+            }
+        }),
+        ("one machine stays off", |world| world.power_cut(0)),
+    ];
+    for (harm, does) in harms {
+        let mut world = after_the_heal(does);
+        // It takes a moment until a lease ends, and something shows from outside.
+        world.run_until(world.now + SECOND);
+        let begin = world.now;
+        let settled = settle(&mut world, Patience::Bound(bound));
+        world.ended = true;
+        assert_eq!(settled, None, "{harm}");
+        let [violation] = &world.checker.violations[..] else { panic!("{harm}: one promise is broken") };
+        assert_eq!(violation.promise, "P2, P5 all well in bounded time", "{harm}: {}", violation.what);
+        let late = violation.at - begin - bound;
+        assert!(late < SECOND, "{harm}: seen {} ms after the bound", late / MILLI);
+    }
+    let mut world = after_the_heal(|_| {});
+    assert!(settle(&mut world, Patience::Bound(bound)).is_some(), "nothing stays broken");
+    world.ended = true;
 }
 
 #[test]

@@ -103,6 +103,17 @@ fn an_answer_from_before_the_cut_holds_what_nobody_else_has() {
     kept(&storm(906_059, 5));
 }
 
+/// Others' hands, packet filters, strangers: storms that have some of that, by their last digit.
+#[test]
+fn foreign_causes_break_no_promise() {
+    for tens in 10..15 {
+        for digit in [4, 5, 8] {
+            let seed = 10 * tens + digit;
+            kept(&storm(seed, 2 + (seed % 8) as usize));
+        }
+    }
+}
+
 /// M1 where parts without a majority meet by their members, and their controllers do not.
 #[test]
 fn parts_that_meet_break_no_promise() {

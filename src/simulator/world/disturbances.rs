@@ -66,6 +66,9 @@ impl World {
             Class::Amnesia => self.amnesia(),
             Class::Arbiter => self.arbiter_fails(),
             Class::Checks => self.checks_fail(),
+            Class::Hands => self.hands(),
+            Class::Refused => self.sends_refused(),
+            Class::Stranger => self.stranger_comes(),
         }
     }
 
@@ -75,7 +78,7 @@ impl World {
         self.random.between(5, longest) * MILLI
     }
 
-    fn some_node(&mut self) -> usize {
+    pub(super) fn some_node(&mut self) -> usize {
         self.random.below(self.hosts.len() as u64) as usize
     }
 
@@ -368,6 +371,8 @@ impl World {
                 self.fault_told(0, "the arbiter is back");
                 self.network.arbiter_on = true;
             }
+            Mend::Sends(role, node) => self.sends_leave(role, node),
+            Mend::Stranger(service) => self.stranger_goes(service),
             Mend::Isolation(role, groups) => {
                 self.fault_told(0, &format!("{role} isolation over"));
                 self.cut_groups(role, &groups, |_, _| false);
@@ -448,6 +453,7 @@ impl World {
         self.ills = Default::default();
         self.fault_told(0, "all is healed");
         self.network.heal();
+        self.foreign_ends();
         if self.config.cluster.hello_interval != self.first_interval {
             let mut changed: Config = (*self.config).clone();
             changed.cluster.hello_interval = self.first_interval;

@@ -1,7 +1,7 @@
 //! What the controller asks for, done: sends, writes, commands. Called by the world's `drain`.
 
 use super::{EAVESDROPPED, Event, World};
-use crate::controller::{Action, Destination, Effect, Input, Links, Record};
+use crate::controller::{Action, Destination, Effect, Input, Links, LocalFault, Record};
 use crate::simulator::clock::{MICRO, MILLI, Nanos};
 use crate::simulator::network::lan;
 use crate::simulator::plan::{node_id, place};
@@ -15,7 +15,9 @@ impl World {
         match effect {
             Effect::Send { to, links, packet } => self.send(node, to, links, packet),
             Effect::Serve(wanted) => self.serve(node, wanted),
-            Effect::Announce { service } => self.announce(node, service),
+            Effect::Announce { service } => {
+                self.announce(node, service);
+            }
             Effect::Probe { service } => self.probe(node, service),
             Effect::AskArbiter => self.ask_arbiter(node),
             Effect::Run { service, action, token } => self.run_command(node, service, action, token),
@@ -55,8 +57,13 @@ impl World {
 
     fn send_over(&mut self, node: usize, to: Destination, role: LinkRole, datagram: &mut Datagram) {
         let life = self.hosts[node].life;
-        if !self.hosts[node].carrier[lan(role)] {
-            self.schedule(MICRO, Event::SendFailed { node, life, role });
+        let fault = if self.hosts[node].carrier[lan(role)] {
+            self.hosts[node].refuses[lan(role)]
+        } else {
+            Some(LocalFault::Down)
+        };
+        if let Some(fault) = fault {
+            self.schedule(MICRO, Event::SendFailed { node, life, role, fault });
             return;
         }
         let Some(process) = self.hosts[node].process.as_mut() else { return };

@@ -1,7 +1,7 @@
 //! What can happen, and the order of the queue: earliest first, then as scheduled. Pure values.
 
 use super::guardian::Dead;
-use crate::controller::Action;
+use crate::controller::{Action, LocalFault, Tampering};
 use crate::simulator::clock::Nanos;
 use crate::simulator::plan::Class;
 use crate::vocabulary::{LinkRole, ServiceId};
@@ -38,8 +38,14 @@ pub enum Event {
     ArbiterAnswers { node: usize, life: u32 },
     /// A link's carrier has changed: the process is told how it is now.
     Carrier { node: usize, life: u32, role: LinkRole },
-    /// A send failed for want of carrier.
-    SendFailed { node: usize, life: u32, role: LinkRole },
+    /// A send failed on this machine.
+    SendFailed { node: usize, life: u32, role: LinkRole, fault: LocalFault },
+    /// A probe leaves late.
+    ProbeLeaves { node: usize, life: u32, service: ServiceId },
+    /// The faker found that others' hands were at an address: told behind its report.
+    Tampered { node: usize, life: u32, service: ServiceId, how: Tampering },
+    /// Others' hands take an address away, this time and so many more times.
+    Hands { node: usize, service: ServiceId, more: u64, every: Nanos },
     /// A machine is switched on, or its daemon started.
     Boot { node: usize },
     /// A stopped process goes on.
@@ -75,6 +81,10 @@ pub enum Mend {
     Pair(LinkRole, usize, usize),
     /// These groups hear each other again.
     Isolation(LinkRole, Rc<[u8]>),
+    /// What this node sends there leaves again.
+    Sends(LinkRole, usize),
+    /// The stranger gives this address up.
+    Stranger(ServiceId),
 }
 
 /// An event in the queue.

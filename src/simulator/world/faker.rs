@@ -11,11 +11,15 @@ use crate::simulator::host::Alias;
 use crate::simulator::trace::Happening;
 use crate::vocabulary::ServiceId;
 
+/// What the kernel does not take is tried again when a lease comes.
+const NEXT_LEASE: Nanos = 100 * MILLI;
+
 impl World {
     pub(super) fn serve(&mut self, node: usize, wanted: Wanted) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         let changed = process.faker.wanted.number != wanted.number;
-        process.faker.wanted = wanted;
+        let before = std::mem::replace(&mut process.faker.wanted, wanted).services;
+        self.judge_takes(node, &before);
         self.faker_alarm(node);
         // Every new set is answered, even if the kernel has it already.
         if changed && self.difference(node).is_none() {
@@ -66,11 +70,13 @@ impl World {
         if self.now < faker.retry_at {
             return None;
         }
-        desired.clone().find(|service| !host.has(*service)).map(|service| (service, true))
+        let waits = |service| faker.later.is_some_and(|(later, at)| later == service && self.now < at);
+        desired.clone().find(|&service| !host.has(service) && !waits(service)).map(|service| (service, true))
     }
 
     /// Begins the next system call, unless one is under way.
     fn faker_acts(&mut self, node: usize) {
+        self.forget_the_unwanted(node);
         let Some((_, add)) = self.difference(node) else { return };
         let cost = self.random.between(10 * MICRO, if add { 300 * MICRO } else { 60 * MICRO });
         let life = self.hosts[node].life;
@@ -87,13 +93,18 @@ impl World {
         }
         match self.difference(node) {
             Some((service, true)) => {
-                if self.random.chance(self.ills.alias_fails) {
-                    self.faker_failed(node);
+                let back = self.finds_tampered(node, service);
+                let failed = self.random.chance(self.ills.alias_fails) || self.has_no_room(node, service);
+                if failed {
+                    self.faker_failed(node, service);
                 } else {
                     self.add_alias(node, service);
-                    self.announce_at_once(node, service);
+                    if !back {
+                        self.announce_at_once(node, service);
+                    }
                 }
                 self.faker_reports(node);
+                self.tell_tampering(node, service, back, failed);
             }
             Some((service, false)) => {
                 self.drop_alias(node, service, "not wanted");
@@ -105,18 +116,27 @@ impl World {
     }
 
     fn announce_at_once(&mut self, node: usize, service: ServiceId) {
-        let Some(process) = self.hosts[node].process.as_mut() else { return };
-        if process.faker.wanted.at_once.contains(&service) {
+        let Some(process) = self.hosts[node].process.as_ref() else { return };
+        if process.faker.wanted.at_once.contains(&service)
+            && self.announce(node, service)
+            && let Some(process) = self.hosts[node].process.as_mut()
+        {
             process.faker.announced.push(service);
-            self.announce(node, service);
         }
     }
 
-    fn faker_failed(&mut self, node: usize) {
+    fn faker_failed(&mut self, node: usize, service: ServiceId) {
         let life = self.hosts[node].life;
+        let no_room = self.has_no_room(node, service);
+        let pause = if no_room { NEXT_LEASE } else { 10 * MILLI };
         let Some(process) = self.hosts[node].process.as_mut() else { return };
-        process.faker.retry_at = self.now + 10 * MILLI;
-        self.schedule(10 * MILLI, Event::FakerWakes { node, life });
+        let at = self.now + pause;
+        if no_room {
+            process.faker.later = Some((service, at));
+        } else {
+            process.faker.retry_at = at;
+        }
+        self.schedule_at(at, Event::FakerWakes { node, life });
     }
 
     /// What is up, told to the controller: sometimes late, never out of order.
@@ -124,9 +144,11 @@ impl World {
         let slow = self.random.chance(self.ills.alias_slow);
         let after = if slow { self.random.below(50 * MILLI) } else { self.random.below(20 * MICRO) };
         let host = &mut self.hosts[node];
-        let services = host.aliases.iter().map(|alias| alias.service).collect();
+        let mut services: Vec<ServiceId> = host.aliases.iter().map(|alias| alias.service).collect();
         let life = host.life;
         let Some(process) = host.process.as_mut() else { return };
+        // It has not seen yet that they are gone.
+        services.extend(&process.faker.tampered);
         let at = (self.now + after).max(process.faker.last_report);
         process.faker.last_report = at;
         let answers = process.faker.wanted.number;
@@ -155,7 +177,7 @@ impl World {
         self.judge(service);
     }
 
-    fn drop_alias(&mut self, node: usize, service: ServiceId, why: &'static str) {
+    pub(super) fn drop_alias(&mut self, node: usize, service: ServiceId, why: &'static str) {
         self.hosts[node].aliases.retain(|alias| alias.service != service);
         self.trace.mix(self.now ^ u64::from(service.0) << 33 ^ node as u64);
         self.trace.tell(self.now, node, Happening::NoAlias(service.0 as usize - 1, why));

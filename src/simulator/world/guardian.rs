@@ -3,6 +3,7 @@
 
 use super::{Event, World};
 use crate::simulator::clock::{MICRO, MILLI, Nanos};
+use crate::simulator::network::lan;
 use crate::simulator::plan::node_id;
 use crate::vocabulary::{Epoch, Incarnation, LinkRole};
 use crate::wire::{Datagram, Header, Packet, WINDOW, encode};
@@ -85,6 +86,9 @@ impl World {
     }
 
     fn goodbye(&mut self, node: usize, dead: &Dead, link: LinkRole) {
+        if self.hosts[node].refuses[lan(link)].is_some() {
+            return;
+        }
         let Dead { incarnation, sequence, .. } = *dead;
         let from = node_id(node);
         let header = Header { from, to: None, incarnation, sequence, link, epoch: Epoch::NONE, lineage: 0 };
