@@ -225,5 +225,14 @@ mod tests {
         std::fs::File::from(reader).read_to_string(&mut said).expect("read");
         assert!(said.starts_with("thread 'doomed' panicked at src/os/sched.rs:"), "{said}");
         assert!(said.ends_with(": as told"), "{said}");
+        // In a file what was said stays where it is, whoever writes next by the same descriptor.
+        let path = std::env::temp_dir().join(format!("diehard-panic-{}", std::process::id()));
+        let mut file = std::fs::File::create(&path).expect("made");
+        let copy = file.try_clone().expect("a descriptor");
+        assert_eq!(child("panic", copy.into()).signal(), Some(libc::SIGABRT));
+        std::io::Write::write_all(&mut file, b"|after").expect("written");
+        let said = std::fs::read_to_string(&path).expect("read");
+        std::fs::remove_file(&path).expect("ours");
+        assert!(said.starts_with("thread 'doomed'") && said.ends_with(": as told|after"), "{said}");
     }
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::write;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -22,10 +22,13 @@ pub fn offer(line: &[u8]) -> io::Result<()> {
         Err(Errno::ENOTSOCK) => {}
         sent => return Ok(sent.map(drop)?),
     }
-    // Not to block is a property of what is open, which other processes share: so it is opened once more. APPEND,
-    // because in a file this one would begin at its start.
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    if let Ok(own) = open("/proc/self/fd/2", flags, Mode::empty()) {
+    // Not to block is a property of what is open, which other processes share: so a pipe or a terminal is opened once more.
+    // A file never blocks, and is not: what others write next would go over it, because they are still before it.
+    let kind = fstat(stderr)?.st_mode & libc::S_IFMT;
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    if matches!(kind, libc::S_IFIFO | libc::S_IFCHR)
+        && let Ok(own) = open("/proc/self/fd/2", flags, Mode::empty())
+    {
         return Ok(write(&own, line).map(drop)?);
     }
     // A pipe that can be written takes a whole page.
