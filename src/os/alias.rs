@@ -13,12 +13,16 @@
 
 use super::address_timer::AddressTimer;
 use super::clock;
-use super::netlink::{Netlink, Request, attributes, number_at};
+use super::netlink::{Message, Netlink, Request, attributes, number_at};
+#[cfg(test)]
+use nix::sys::socket::SockProtocol;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
+
+mod removal;
 
 /// «For ever» in the kernel's lifetimes.
 const FOR_EVER: u32 = u32::MAX;
@@ -40,6 +44,10 @@ pub struct Held {
     pub prefix: u8,
     /// Made by us: by its tag, or (on kernels without tags) by its label, lifetime and deprecation.
     pub ours: bool,
+    /// Of its card.
+    index: u32,
+    /// Has a label such as we make.
+    labelled: bool,
     tag: Option<u8>,
     label: String,
     broadcast: Option<Ipv4Addr>,
@@ -67,6 +75,13 @@ pub struct Card {
     /// The kernel keeps IFA_PROTO.
     tags: bool,
     timer: AddressTimer,
+    /// The card's index when it was there last: it may have another name now, and our addresses still.
+    known: Option<u32>,
+}
+
+/// Does this error of a `Card` say that there is no such card any more, nor its addresses?
+pub fn card_is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
 }
 
 impl Card {
@@ -92,13 +107,23 @@ impl Card {
             );
         }
         let timer = AddressTimer::new(clock::ticks());
-        Ok(Card { device: device.to_owned(), control, netlink, tags: kernel_keeps_tags(), timer })
+        let (device, tags) = (device.to_owned(), kernel_keeps_tags());
+        let mut card = Card { device, control, netlink, tags, timer, known: None };
+        card.known = card.index().ok();
+        Ok(card)
+    }
+
+    /// From now on the kernel understands nothing but ioctl, or everything again.
+    #[cfg(test)]
+    pub(crate) fn deafen(&mut self, deaf: bool) {
+        let service = if deaf { SockProtocol::NetlinkSockDiag } else { SockProtocol::NetlinkRoute };
+        self.netlink = Netlink::open_for(service, 0).expect("a descriptor");
     }
 
     /// The card's index.
     ///
     /// # Errors
-    /// ENODEV: there is no such card now.
+    /// ENODEV: there is no card of that name now.
     pub fn index(&self) -> io::Result<u32> {
         // Asked each time, by one call on a socket that is there: a card may be taken away and come again.
         let mut interface = interface_request(&self.device);
@@ -109,22 +134,65 @@ impl Card {
         u32::try_from(index).map_err(io::Error::other)
     }
 
-    /// All addresses of the card, of both families, ours and others.
+    /// What the card of this index is called now; `None`: there is none.
+    fn name_of(&self, index: u32) -> io::Result<Option<String>> {
+        let mut interface = interface_request("");
+        interface.ifr_ifru.ifru_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+        // SAFETY: SIOCGIFNAME reads the index in a struct ifreq and writes the name into it.
+        match check(unsafe { libc::ioctl(self.control.as_raw_fd(), libc::SIOCGIFNAME, &raw mut interface) }) {
+            Err(error) if card_is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+            Ok(()) => {
+                let name = interface.ifr_name.iter().take_while(|&&byte| byte != 0);
+                let name: Vec<u8> = name.map(|byte| byte.cast_unsigned()).collect();
+                Ok(Some(String::from_utf8_lossy(&name).into_owned()))
+            }
+        }
+    }
+
+    /// The index of the card that had the name last, and its name now, if that is another one: its addresses live on.
+    fn renamed(&self, now: Option<u32>) -> io::Result<Option<(u32, String)>> {
+        let Some(known) = self.known.filter(|&known| now != Some(known)) else { return Ok(None) };
+        Ok(self.name_of(known)?.map(|name| (known, name)))
+    }
+
+    /// All addresses of the card, of both families, ours and others. Where the card has got another name: as long as it has
+    /// addresses of ours, or no other card has the name, those of that card.
     ///
     /// # Errors
-    /// No such card.
+    /// ENODEV: there is no such card, under whatever name (`card_is_gone`). Any other: nobody knows what is there.
     pub fn addresses(&mut self) -> io::Result<Vec<Held>> {
-        let index = self.index()?;
-        let (device, tags) = (self.device.clone(), self.tags);
-        let mut held = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let request = Request::new(libc::RTM_GETADDR, 0, &address_header(family, 0, 0, index));
-            self.netlink.dump(request, |message| {
-                if message.kind == libc::RTM_NEWADDR && number_at(message.content, 4) == index {
-                    held.extend(held_of(&device, tags, message.content));
-                }
-            })?;
+        let named = match self.index() {
+            Err(error) if !card_is_gone(&error) => return Err(error),
+            other => other,
+        };
+        if let Some((index, name)) = self.renamed(named.as_ref().ok().copied())? {
+            let held = self.read(index, &name)?;
+            if named.is_err() || held.iter().any(|held| held.ours) {
+                return Ok(held);
+            }
         }
+        let index = named?;
+        self.known = Some(index);
+        let device = self.device.clone();
+        self.read(index, &device)
+    }
+
+    /// The same of the card of this index, where something of ours was a moment ago: it may have been the last of it.
+    fn addresses_of(&mut self, index: u32) -> io::Result<Vec<Held>> {
+        let name = self.name_of(index)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+        self.read(index, &name)
+    }
+
+    fn read(&mut self, index: u32, name: &str) -> io::Result<Vec<Held>> {
+        let tags = self.tags;
+        let pick = |message: &Message<'_>| {
+            let is_there = message.kind == libc::RTM_NEWADDR && number_at(message.content, 4) == index;
+            is_there.then(|| held_of(name, tags, message.content))?
+        };
+        let ask = |family| Request::new(libc::RTM_GETADDR, 0, &address_header(family, 0, 0, index));
+        let mut held = self.netlink.dump(ask(libc::AF_INET), pick)?;
+        held.extend(self.netlink.dump(ask(libc::AF_INET6), pick)?);
         Ok(held)
     }
 
@@ -132,14 +200,22 @@ impl Card {
     /// is renewed. Fine if it is there already and ours.
     ///
     /// # Errors
-    /// EEXIST: the machine has this address by itself. EADDRNOTAVAIL: not there when read back.
-    pub fn add(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<()> {
+    /// EEXIST: the machine has this address by itself. EADDRNOTAVAIL: not there when read back. EBUSY: another card has the
+    /// name now, and the one that had it still has addresses of ours.
+    pub fn add(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<Held> {
         let before = self.addresses()?;
         match before.iter().find(|held| held.address == address) {
-            Some(held) if held.ours && held.prefix == prefix => return self.renew(held, lifetime),
+            Some(held) if held.ours && held.prefix == prefix => {
+                return self.renew(held, lifetime).map(|()| held.clone());
+            }
             Some(held) if held.ours => self.remove(address)?,
             Some(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST)),
             None => {}
+        }
+        let index = self.index()?;
+        if self.known != Some(index) {
+            // It would not be seen there.
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
         let label = if address.is_ipv4() { free_label(&self.device, &before) } else { None };
         let made = match (address, &label) {
@@ -149,15 +225,17 @@ impl Card {
         let label = label.unwrap_or_default();
         let knew = self.timer.knows();
         let before = clock::monotonic();
-        let made = made.and_then(|()| self.write(address, prefix, &label, 0, self.seconds_now(lifetime)));
+        let seconds = self.seconds_now(lifetime);
+        let made = made.and_then(|()| self.write(index, address, prefix, &label, seconds));
         let after = clock::monotonic();
         let present = self.addresses()?;
         let there = present.iter().find(|held| held.address == address && held.prefix == prefix && held.ours);
         if let (Ok(()), Some(held)) = (&made, there) {
             self.timer.learn(held.updated, before, after);
-            return if knew || self.is_punctual() { Ok(()) } else { self.renew(held, lifetime) };
+            let renewed = if knew || self.is_punctual() { Ok(()) } else { self.renew(held, lifetime) };
+            return renewed.map(|()| held.clone());
         }
-        let ours = |held: &Held| held.ours || self.is_half_made(held);
+        let ours = |held: &Held| held.ours || is_half_made(held);
         if let Some(held) = present.iter().find(|held| held.address == address && ours(held)) {
             self.take_away(held, &present)?;
         }
@@ -169,14 +247,14 @@ impl Card {
     ///
     /// # Errors
     /// As `add`.
-    pub fn retake(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<bool> {
+    pub fn retake(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<(Held, bool)> {
         let present = self.addresses()?;
         let changed: Vec<&Held> =
             present.iter().filter(|held| held.address == address && !held.ours).collect();
         for held in &changed {
             self.take_away(held, &present)?;
         }
-        self.add(address, prefix, lifetime).map(|()| !changed.is_empty())
+        self.add(address, prefix, lifetime).map(|held| (held, !changed.is_empty()))
     }
 
     /// Lets an address of ours live `lifetime` from now. One that has just vanished comes back (the kernel
@@ -187,7 +265,7 @@ impl Card {
     pub fn renew(&mut self, held: &Held, lifetime: Duration) -> io::Result<()> {
         assert!(held.ours, "{} is the machine's own address", held.address);
         let before = clock::monotonic();
-        self.write(held.address, held.prefix, &held.label, 0, self.seconds_now(lifetime))?;
+        self.write(held.index, held.address, held.prefix, &held.label, self.seconds_now(lifetime))?;
         let after = clock::monotonic();
         if !self.timer.knows() {
             let same = |other: &&Held| (other.address, other.prefix) == (held.address, held.prefix);
@@ -219,81 +297,6 @@ impl Card {
         self.punctual_in().is_zero()
     }
 
-    /// Removes an address of ours; fine if it is not there. Whatever the kernel takes along (the other
-    /// addresses of that subnet, if this was its primary and `promote_secondaries` is 0) is put back at
-    /// once, as it was.
-    ///
-    /// # Errors
-    /// EPERM: the machine has this address by itself.
-    pub fn remove(&mut self, address: IpAddr) -> io::Result<()> {
-        let before = self.addresses()?;
-        let Some(held) = before.iter().find(|held| held.address == address) else { return Ok(()) };
-        if !held.ours {
-            return Err(io::Error::from_raw_os_error(libc::EPERM));
-        }
-        self.take_away(held, &before)
-    }
-
-    fn take_away(&mut self, held: &Held, before: &[Held]) -> io::Result<()> {
-        let address = held.address;
-        // By its label only where that is ours: others may give several addresses one label.
-        if is_our_label(&self.device, &held.label) {
-            self.switch_off(&held.label)?;
-        } else {
-            let header = address_header(family_of(address), held.prefix, 0, self.index()?);
-            let request = Request::new(libc::RTM_DELADDR, 0, &header)
-                .attribute(libc::IFA_LOCAL, &octets(address))
-                .attribute(libc::IFA_ADDRESS, &octets(address));
-            gone_is_fine(self.netlink.request(request))?;
-        }
-        let after = self.addresses()?;
-        if after.iter().any(|other| other.address == address && other.prefix == held.prefix) {
-            return Err(io::Error::other(format!("{address} is still there after its removal")));
-        }
-        let lost = before.iter().filter(|held| held.address != address);
-        for held in lost.filter(|held| !after.iter().any(|other| other.address == held.address)) {
-            self.restore(held)?;
-        }
-        Ok(())
-    }
-
-    /// What an earlier life left on this card: whatever is ours by its tag or label, and those of
-    /// `services` that are ours by their lifetime alone, or that it had only begun to make.
-    ///
-    /// # Errors
-    /// No such card.
-    pub fn leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
-        let held = self.addresses()?;
-        let is_left = |held: &&Held| {
-            let known = services.contains(&held.address);
-            let marked = held.tag.is_some() || held.label.contains(':');
-            held.ours && (marked || known) || known && self.is_half_made(held)
-        };
-        Ok(held.iter().filter(is_left).map(|held| held.address).collect())
-    }
-
-    /// Removes what an earlier life left on this card. Says what it removed.
-    ///
-    /// # Errors
-    /// No such card. An address that could not be removed: the first one; the others are gone.
-    pub fn clear_leftovers(&mut self, services: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
-        let leftovers = self.leftovers(services)?;
-        let mut result = Ok(());
-        for address in &leftovers {
-            // Read again each time: with a primary the kernel takes others along.
-            let present = self.addresses()?;
-            if let Some(held) = present.iter().find(|held| held.address == *address) {
-                result = result.and(self.take_away(held, &present));
-            }
-        }
-        result.map(|()| leftovers)
-    }
-
-    /// By its label ours, and neither tagged nor mortal: whoever made it by ioctl died before the rest.
-    fn is_half_made(&self, held: &Held) -> bool {
-        held.tag.is_none() && held.valid_s == FOR_EVER && is_our_label(&self.device, &held.label)
-    }
-
     /// Adds a default route over this card, with our mark. False: the machine has a default route.
     ///
     /// # Errors
@@ -323,52 +326,36 @@ impl Card {
             [family, 0, 0, 0, libc::RT_TABLE_MAIN, ROUTE_MARK, libc::RT_SCOPE_UNIVERSE, 1, 0, 0, 0, 0];
         Ok(Request::new(kind, flags, &header)
             .attribute(libc::RTA_GATEWAY, &gateway.octets())
-            .attribute(libc::RTA_OIF, &self.index()?.to_ne_bytes()))
+            .attribute(libc::RTA_OIF, &self.place()?.to_ne_bytes()))
+    }
+
+    /// The card's index, whatever it is called now.
+    fn place(&self) -> io::Result<u32> {
+        self.index().or_else(|error| self.renamed(None)?.map(|(index, _)| index).ok_or(error))
     }
 
     /// By netlink: makes the address, or writes its lifetime where it is there.
     fn write(
         &mut self,
+        index: u32,
         address: IpAddr,
         prefix: u8,
         label: &str,
-        preferred_s: u32,
         valid_s: u32,
     ) -> io::Result<()> {
         let no_detection = u8::try_from(libc::IFA_F_NODAD).expect("2");
         let flags = if address.is_ipv6() { no_detection } else { 0 };
-        let header = address_header(family_of(address), prefix, flags, self.index()?);
+        let header = address_header(family_of(address), prefix, flags, index);
         let mut request = Request::new(libc::RTM_NEWADDR, libc::NLM_F_REPLACE | libc::NLM_F_CREATE, &header)
             .attribute(libc::IFA_LOCAL, &octets(address))
             .attribute(libc::IFA_ADDRESS, &octets(address))
-            .attribute(libc::IFA_CACHEINFO, &cache_info(preferred_s, valid_s))
+            .attribute(libc::IFA_CACHEINFO, &cache_info(0, valid_s))
             .attribute(IFA_PROTO, &[ADDRESS_MARK]);
         if !label.is_empty() {
             request = request.attribute(libc::IFA_LABEL, &[label.as_bytes(), &[0]].concat());
         }
         if let (IpAddr::V4(v4), true) = (address, prefix < 31) {
             request = request.attribute(libc::IFA_BROADCAST, &broadcast_of(v4, prefix).octets());
-        }
-        self.netlink.request(request)
-    }
-
-    /// Puts back what the kernel took along.
-    fn restore(&mut self, held: &Held) -> io::Result<()> {
-        let scope_at = 3;
-        let mut header = address_header(family_of(held.address), held.prefix, 0, self.index()?);
-        header[scope_at] = held.scope;
-        let mut request = Request::new(libc::RTM_NEWADDR, libc::NLM_F_REPLACE | libc::NLM_F_CREATE, &header)
-            .attribute(libc::IFA_LOCAL, &octets(held.address))
-            .attribute(libc::IFA_ADDRESS, &octets(held.address))
-            .attribute(libc::IFA_CACHEINFO, &cache_info(held.preferred_s, held.valid_s));
-        if let Some(tag) = held.tag {
-            request = request.attribute(IFA_PROTO, &[tag]);
-        }
-        if !held.label.is_empty() {
-            request = request.attribute(libc::IFA_LABEL, &[held.label.as_bytes(), &[0]].concat());
-        }
-        if let Some(broadcast) = held.broadcast {
-            request = request.attribute(libc::IFA_BROADCAST, &broadcast.octets());
         }
         self.netlink.request(request)
     }
@@ -387,17 +374,6 @@ impl Card {
         interface.ifr_ifru.ifru_addr = sockaddr_of(address);
         // SAFETY: these requests read a struct ifreq with an address in it, which lives until after it.
         check(unsafe { libc::ioctl(self.control.as_raw_fd(), request, &raw const interface) })
-    }
-
-    /// Deletes the alias with this label.
-    fn switch_off(&self, label: &str) -> io::Result<()> {
-        // Without the colon this would switch the card itself off.
-        assert!(label.contains(':'), "{label} is a label, not a device");
-        let mut interface = interface_request(label);
-        interface.ifr_ifru.ifru_flags = 0;
-        // SAFETY: SIOCSIFFLAGS reads a struct ifreq with flags in it, which lives until after the call.
-        let done = unsafe { libc::ioctl(self.control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const interface) };
-        gone_is_fine(check(done))
     }
 }
 
@@ -424,6 +400,8 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         prefix,
         ours: false,
+        index: number_at(content, 4),
+        labelled: false,
         tag: None,
         label: String::new(),
         broadcast: None,
@@ -454,6 +432,7 @@ fn held_of(device: &str, tags: bool, content: &[u8]) -> Option<Held> {
         }
     }
     held.address = local.or(address)?;
+    held.labelled = is_our_label(device, &held.label);
     held.ours = is_ours(device, tags, &held);
     Some(held)
 }
@@ -466,9 +445,14 @@ fn is_ours(device: &str, tags: bool, held: &Held) -> bool {
         None => {
             let unlabelled = held.label.is_empty() || label(device, 0).is_none();
             let mortal = held.preferred_s == 0 && held.valid_s != FOR_EVER;
-            mortal && (unlabelled || is_our_label(device, &held.label))
+            mortal && (unlabelled || held.labelled)
         }
     }
+}
+
+/// By its label ours, and neither tagged nor mortal: whoever made it by ioctl died before the rest.
+fn is_half_made(held: &Held) -> bool {
+    held.tag.is_none() && held.valid_s == FOR_EVER && held.labelled
 }
 
 /// Linux 5.18 and later.

@@ -86,7 +86,7 @@ impl LinkMonitor {
     /// No netlink.
     pub fn ask(&mut self) -> io::Result<()> {
         // struct ifinfomsg, all zero: every card.
-        self.0.send(Request::new(libc::RTM_GETLINK, 0, &[0; 16]), libc::NLM_F_DUMP)
+        self.0.send(&mut Request::new(libc::RTM_GETLINK, 0, &[0; 16]), libc::NLM_F_DUMP)
     }
 
     /// Waits for changes, or for the bell, or for the instant; what was told meanwhile, in order.

@@ -15,6 +15,12 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 const LARGEST_MESSAGE: usize = 32 << 10;
 /// How many datagrams an answer may have: a dump of more addresses than any card has.
 const MOST_DATAGRAMS: u32 = 4_096;
+/// How often a dump is begun, if what it shows changes each time while it is read.
+const MOST_DUMPS: u32 = 16;
+/// Requests sent at once: what the kernel has to say of each has room in the socket's buffer.
+const MOST_AT_ONCE: usize = 64;
+/// linux/netlink.h: something changed meanwhile, and what stood behind it may be missing.
+const DUMP_INTERRUPTED: u16 = 0x10;
 
 /// A netlink socket.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(super) struct Netlink {
 /// One message of an answer: its type and what follows the netlink header.
 pub(super) struct Message<'a> {
     pub(super) kind: u16,
+    flags: u16,
     pub(super) sequence: u32,
     pub(super) content: &'a [u8],
 }
@@ -61,20 +68,59 @@ impl Netlink {
     }
 
     /// Sends a request and waits for its acknowledgement.
-    pub(super) fn request(&mut self, request: Request) -> io::Result<()> {
-        self.exchange(request, libc::NLM_F_ACK, |_| {})
+    pub(super) fn request(&mut self, mut request: Request) -> io::Result<()> {
+        self.exchange(&mut request, libc::NLM_F_ACK, |_| {}).map(|_whole| ())
     }
 
-    /// Sends a dump request and hands over every message of the answer.
-    pub(super) fn dump(&mut self, request: Request, each: impl FnMut(&Message<'_>)) -> io::Result<()> {
-        self.exchange(request, libc::NLM_F_DUMP, each)
+    /// Sends many requests at once, and returns when the kernel has seen to all of them; which of them it refused, who
+    /// asks has to find out.
+    pub(super) fn request_all(&mut self, requests: impl Iterator<Item = Request>) -> io::Result<()> {
+        let mut requests = requests.peekable();
+        let mut bytes = Vec::with_capacity(MOST_AT_ONCE * 64);
+        while requests.peek().is_some() {
+            bytes.clear();
+            let mut last = None;
+            for mut request in requests.by_ref().take(MOST_AT_ONCE) {
+                self.sequence += 1;
+                last = Some(bytes.len());
+                bytes.extend_from_slice(request.seal(self.sequence, libc::NLM_F_REQUEST));
+            }
+            // The last one alone is acknowledged: the kernel takes them in order.
+            let flags_at = last.expect("there is one") + 6;
+            let flags = narrow(libc::NLM_F_REQUEST | libc::NLM_F_ACK);
+            bytes[flags_at..flags_at + 2].copy_from_slice(&flags.to_ne_bytes());
+            socket::send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
+            // Whatever the kernel says of the last one: it has seen all of them.
+            let _ = self.answer(|_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Sends a dump request; what was picked of the answer. One that the kernel says was interrupted by a change is begun
+    /// again: it may lack what has been there all the time.
+    ///
+    /// # Errors
+    /// What it shows changes without end.
+    pub(super) fn dump<T>(
+        &mut self,
+        mut request: Request,
+        mut pick: impl FnMut(&Message<'_>) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        for _ in 0..MOST_DUMPS {
+            let mut picked = Vec::new();
+            if self.exchange(&mut request, libc::NLM_F_DUMP, |message| picked.extend(pick(message)))? {
+                return Ok(picked);
+            }
+        }
+        Err(io::Error::other("netlink: what is read changes all the time"))
     }
 
     /// Sends without waiting for the answer: a monitor reads it with everything else.
-    pub(super) fn send(&mut self, mut request: Request, flags: i32) -> io::Result<()> {
+    pub(super) fn send(&mut self, request: &mut Request, flags: i32) -> io::Result<()> {
         self.sequence += 1;
         let bytes = request.seal(self.sequence, flags | libc::NLM_F_REQUEST);
-        socket::sendto(self.fd.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        // To the kernel: to nobody else is this socket connected.
+        socket::send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
         Ok(())
     }
 
@@ -92,20 +138,29 @@ impl Netlink {
         setsockopt(&self.fd, sockopt::RcvBuf, &0).expect("the kernel rounds up");
     }
 
+    /// True: the answer is whole.
     fn exchange(
         &mut self,
-        request: Request,
+        request: &mut Request,
         flags: i32,
-        mut each: impl FnMut(&Message<'_>),
-    ) -> io::Result<()> {
+        each: impl FnMut(&Message<'_>),
+    ) -> io::Result<bool> {
         self.send(request, flags)?;
+        self.answer(each)?
+    }
+
+    /// Reads the answer to the newest request. The outer error: it could not be read; the inner one: the kernel's word. True:
+    /// it is whole.
+    fn answer(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<io::Result<bool>> {
         let sequence = self.sequence;
+        let mut whole = true;
         let mut end: Option<io::Result<()>> = None;
         for _ in 0..MOST_DATAGRAMS {
             let received = self.receive(|message| {
                 if message.sequence != sequence || end.is_some() {
                     return;
                 }
+                whole &= message.flags & DUMP_INTERRUPTED == 0;
                 match i32::from(message.kind) {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => end = Some(outcome(message.content)),
                     _ => each(message),
@@ -117,7 +172,7 @@ impl Netlink {
                 Ok(()) => {}
             }
             if let Some(end) = end {
-                return end;
+                return Ok(end.map(|()| whole));
             }
         }
         Err(io::Error::other("netlink: the answer does not end"))
@@ -192,8 +247,8 @@ fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = number_at(rest, 0) as usize;
         let content = rest.get(16..length)?;
-        let message =
-            Message { kind: u16::from_ne_bytes([rest[4], rest[5]]), sequence: number_at(rest, 8), content };
+        let short = |at: usize| u16::from_ne_bytes([rest[at], rest[at + 1]]);
+        let message = Message { kind: short(4), flags: short(6), sequence: number_at(rest, 8), content };
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some(message)
     })
@@ -210,3 +265,6 @@ fn outcome(content: &[u8]) -> io::Result<()> {
 fn narrow(flags: i32) -> u16 {
     u16::try_from(flags).expect("netlink flags are 16 bits")
 }
+
+#[cfg(test)]
+mod tests;

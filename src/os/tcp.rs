@@ -56,20 +56,17 @@ pub fn reset_connections(addresses: &[IpAddr], has_time: impl Fn() -> bool) -> i
         return Ok(parted);
     }
     let mut netlink = Netlink::open_for(SockProtocol::NetlinkSockDiag, 0)?;
-    let mut found: Vec<(usize, u8, [u8; IDENTITY])> = Vec::new();
     let mut request = Request::new(TCPDIAG_GETSOCK, 0, &question());
     if addresses.len() <= MOST_CONDITIONS {
         request = request.attribute(BYTECODE, &program(addresses));
     }
-    netlink.dump(request, |message| {
+    let found = netlink.dump(request, |message| {
         // struct inet_diag_msg: family, state, timer, retransmissions, identity.
-        if let Some((&[family, _, _, _], rest)) = message.content.split_first_chunk()
-            && let Some(identity) = rest.first_chunk::<IDENTITY>()
-            && let Some(own) = own_end(family, identity)
-            && let Some(at) = addresses.iter().position(|&address| address == own)
-        {
-            found.push((at, family, *identity));
-        }
+        let (&[family, _, _, _], rest) = message.content.split_first_chunk()?;
+        let identity = rest.first_chunk::<IDENTITY>()?;
+        let own = own_end(family, identity)?;
+        let at = addresses.iter().position(|&address| address == own)?;
+        Some((at, family, *identity))
     })?;
     for (at, family, identity) in found {
         if !has_time() {

@@ -418,6 +418,9 @@ impl Work {
             return;
         }
         self.next_measure = now + MEASURE_INTERVAL;
+        // What the aliases wait for when a lease ends, as far as it can be known: capped like the own (`turn`).
+        let faker = self.driver.published.faker_lateness.take();
+        self.lateness.measure(now, faker.min(self.config.cluster.hello_interval / 6));
         let view = self.driver.controller.view(now);
         self.probe_interval = view.probe_interval;
         let moves = |service: &&ServiceView| {

@@ -12,9 +12,8 @@ use super::published::Published;
 use crate::config::{Config, Prefixed};
 use crate::controller::{Input, LocalFault, Tampering, lasting};
 use crate::os::alarm::Alarm;
-use crate::os::alias::{Card, Held};
+use crate::os::alias::{self, Card, Held};
 use crate::os::packet_socket::{self, Hears, PacketSocket};
-use crate::os::tcp::{self, Parted};
 use crate::os::{clock, frame};
 use crate::vocabulary::{Instant, LinkRole, NodeId, ServiceId};
 use crate::wire::{self, ArpFrame};
@@ -28,6 +27,13 @@ use std::time::Duration;
 /// Orders that may wait: a look at all services of a dead node probes each every p/2, and the faker does
 /// hundreds in that time.
 const ORDERS: usize = 1_024;
+/// What could not be read or removed is tried again after that.
+const RETRY: Duration = Duration::from_millis(10);
+/// When the daemon ends, so often: whoever starts next looks as well.
+const LAST_TRIES: u32 = 20;
+
+mod frames;
+mod parting;
 
 /// What the faker is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +78,21 @@ pub struct Faker {
 struct Work {
     faker: Faker,
     frames: Option<PacketSocket>,
-    /// Our addresses that were on the card when it was read last.
+    /// What was on the card when it was read last, ours and others'.
+    on_card: Vec<Held>,
+    /// Of these, ours.
     up: Vec<Held>,
     present: Vec<ServiceId>,
     /// Came up and was announced; not reported yet.
     announced: Vec<ServiceId>,
     /// The wanted set that was answered last.
     answered: u64,
+    /// The newest order that was carried out (`Lease::revision`).
+    seen: u64,
+    /// When to do again what failed; `Instant::MAX`: nothing did.
+    retry: Instant,
+    /// All was to go, and did not: it is waited for that.
+    stuck: bool,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
     /// When all that is up was renewed last.
@@ -87,54 +101,104 @@ struct Work {
     next_ending: Instant,
     /// What could not be done and was said already, until it can.
     troubles: BTreeMap<IpAddr, String>,
+    /// The same of reading the card.
+    unread: Option<String>,
 }
 
 impl Faker {
     /// Works until the driver is gone.
     pub fn run(self) {
-        let mut work = Work {
-            faker: self,
+        let mut work = Work::new(self);
+        while work.turn() {}
+        work.end();
+    }
+}
+
+impl Work {
+    fn new(faker: Faker) -> Self {
+        Work {
+            faker,
             frames: None,
+            on_card: Vec::new(),
             up: Vec::new(),
             present: Vec::new(),
             announced: Vec::new(),
             answered: 0,
+            seen: 0,
+            retry: Instant::MAX,
+            stuck: false,
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
             renewed: Instant::ZERO,
             next_ending: Instant::MAX,
             troubles: BTreeMap::new(),
-        };
-        loop {
-            let next = work.next_wake();
-            work.lives();
-            work.faker.published.signs.sleeps(Watched::Faker, next);
-            let received = work.faker.mailbox.receive_until(next);
-            let now = clock::now();
-            work.lives();
-            if work.faker.published.lease.is_over(now) && !work.up.is_empty() {
-                work.drop_all("the lease has ended");
-            }
-            match received {
-                Received::Message(Order::Compare) => work.compare(),
-                Received::Message(Order::Announce(service)) => {
-                    work.announce(service);
-                }
-                Received::Message(Order::Probe(service)) => work.probe(service),
-                Received::Message(Order::AskArbiters) => work.ask_arbiters(),
-                Received::Nothing if now >= work.next_ending => work.compare(),
-                Received::Nothing => {}
-                Received::Closed => break,
-            }
-            // However many orders come: what nobody renews the kernel drops.
-            work.renew_if_due(clock::now());
+            unread: None,
         }
-        work.drop_all("the daemon ends");
-        work.faker.published.signs.retires(Watched::Faker);
     }
-}
 
-impl Work {
+    /// Sleeps, and does what there is to do; false: the driver is gone.
+    fn turn(&mut self) -> bool {
+        let next = self.next_wake();
+        self.lives();
+        self.faker.published.signs.sleeps(Watched::Faker, next);
+        let (slept, end) = (clock::now(), self.end_of_lease());
+        let received = self.faker.mailbox.receive_until(next);
+        let now = clock::now();
+        self.lives();
+        // An end that was put off meanwhile is not due, and one that was put forward not since then.
+        let by = late(slept, &[next, end.max(self.end_of_lease())], now);
+        self.faker.published.faker_lateness.note(by);
+        if self.faker.published.lease.is_over(now) && self.may_hold() {
+            self.drop_all("the lease has ended");
+        }
+        match received {
+            Received::Message(Order::Compare) => self.compare(),
+            Received::Message(Order::Announce(service)) => {
+                self.announce(service);
+            }
+            Received::Message(Order::Probe(service)) => self.probe(service),
+            Received::Message(Order::AskArbiters) => self.ask_arbiters(),
+            Received::Nothing => {}
+            Received::Closed => return false,
+        }
+        // However many orders wait, and whichever of them was dropped.
+        let now = clock::now();
+        let revision = self.faker.published.lease.revision();
+        let is_behind = revision != self.seen && self.unread.is_none();
+        if now >= self.next_ending || now >= self.retry || is_behind {
+            self.compare();
+        }
+        // However many orders come: what nobody renews the kernel drops.
+        self.renew_if_due(clock::now());
+        true
+    }
+
+    fn end(&mut self) {
+        for _ in 0..LAST_TRIES {
+            self.retry = Instant::MAX;
+            self.drop_all("the daemon ends");
+            if !self.may_hold() {
+                break;
+            }
+            clock::sleep_until(self.retry);
+        }
+        self.faker.published.signs.retires(Watched::Faker);
+    }
+
+    /// Are aliases of ours up, or does nobody know?
+    fn may_hold(&self) -> bool {
+        !self.up.is_empty() || self.retry != Instant::MAX
+    }
+
+    /// As far as it matters here.
+    fn end_of_lease(&self) -> Instant {
+        if self.up.is_empty() { Instant::MAX } else { self.faker.published.lease.until() }
+    }
+
+    fn try_again(&mut self) {
+        self.retry = clock::now() + RETRY;
+    }
+
     /// For the guardian: before and after every sleep, and between the calls of a long piece of work.
     fn lives(&self) {
         self.faker.published.signs.works(Watched::Faker, clock::now());
@@ -159,78 +223,144 @@ impl Work {
         }
     }
 
-    /// The next renewal, or service that goes; the lease's own end is the alarm's.
+    /// The next renewal, or service that goes, or try; the lease's own end is the alarm's.
     fn next_wake(&self) -> Instant {
         let lease = &self.faker.published.lease;
-        let end = lease.set_alarm(!self.up.is_empty());
-        if self.up.is_empty() && (lease.services().is_empty() || clock::now() >= lease.until()) {
-            return Instant::MAX;
+        let over = clock::now() >= lease.until();
+        // What did not go at the end is tried again, not all the time.
+        let stuck = self.stuck && over;
+        let end = lease.set_alarm(!self.up.is_empty() && !stuck);
+        if stuck || self.up.is_empty() && (over || lease.services().is_empty()) {
+            return self.retry;
         }
-        end.min(self.next_renewal).min(self.next_ending)
+        end.min(self.next_renewal).min(self.next_ending).min(self.retry)
     }
 
     /// L6: nothing else before.
     fn drop_all(&mut self, why: &str) {
-        for held in std::mem::take(&mut self.up) {
-            if let Err(error) = self.faker.card.remove(held.address) {
-                log::error!("cannot remove {}: {error}", held.address);
+        let before = self.up.len();
+        match self.faker.card.drop_all(&self.on_card) {
+            Ok(left) => self.has_read(left),
+            Err(error) => {
+                self.stuck = true;
+                return self.cannot_read(&error);
             }
-            self.lives();
         }
-        log::info!("all service addresses are down: {why}");
-        self.refresh();
+        self.lives();
+        match self.up.first() {
+            None => log::info!("all service addresses are down: {why}"),
+            Some(&Held { address, .. }) => {
+                self.stuck = true;
+                self.note_removal(address);
+            }
+        }
         self.settle_routes(&BTreeSet::new());
-        self.report(&self.faker.published.config(), true);
+        let nothing_went = !self.up.is_empty() && self.up.len() == before;
+        self.report(&self.faker.published.config(), !nothing_went);
     }
 
     /// Wanted against present: what is too much goes first, then what is missing comes, in one batch.
     fn compare(&mut self) {
         let config = self.faker.published.config();
-        let (number, ordered) = self.faker.published.lease.wanted();
+        let lease = &self.faker.published.lease;
+        let revision = lease.revision();
+        let (number, ordered) = lease.wanted();
+        let (now, ending) = (clock::now(), lease.ending());
+        self.next_ending =
+            ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);
         let wanted = self.wanted(&config, &ordered);
-        let before = std::mem::take(&mut self.up);
+        let before = self.up.clone();
+        self.retry = Instant::MAX;
         self.refresh();
         let tampered = self.tampered(&before, &wanted);
-        let mut changed = false;
+        let mut changed = self.take_down(&config, &wanted);
         let mut troubles = Vec::new();
+        // Not where nobody knows what is up.
+        if self.unread.is_none() {
+            changed |= self.put_up(&config, &wanted, &tampered, &mut troubles);
+            if changed {
+                self.refresh();
+            }
+        }
+        if before.is_empty() {
+            self.plan_renewal(clock::now());
+        }
+        if self.unread.is_none() {
+            self.seen = revision;
+            self.announce_what_came_up(&config);
+            let gateways = self.gateways(&config);
+            self.settle_routes(&gateways);
+            // Every new wanted set is answered, even if the kernel has it already.
+            changed |= std::mem::replace(&mut self.answered, number) != number;
+            self.report(&config, changed);
+        }
+        self.tell_troubles(&config, &troubles);
+    }
+
+    /// What is up and not wanted goes, in one pass, before it what goes at once. True: something went.
+    fn take_down(&mut self, config: &Config, wanted: &BTreeMap<IpAddr, u8>) -> bool {
         let too_much: Vec<IpAddr> =
             self.up.iter().map(|held| held.address).filter(|address| !wanted.contains_key(address)).collect();
-        self.end_connections(&config, &too_much);
-        for address in too_much {
-            changed = true;
-            let removed = self.faker.card.remove(address);
-            self.note(address, "remove", removed);
-            self.lives();
+        let (moving, limit) = self.moving(config, &too_much);
+        let at_once: Vec<IpAddr> =
+            too_much.iter().copied().filter(|address| !moving.contains(address)).collect();
+        self.remove(&at_once);
+        if !moving.is_empty() {
+            self.end_connections(config, &moving, limit);
+            self.remove(&moving);
         }
-        for (&address, &prefix) in &wanted {
+        too_much.iter().any(|address| !self.up.iter().any(|held| held.address == *address))
+    }
+
+    fn remove(&mut self, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        let lease = &self.faker.published.lease;
+        let goes = |held: &Held| held.ours && addresses.contains(&held.address);
+        // Nothing of ours comes back without a lease.
+        let returns = |held: &Held| !held.ours || !lease.is_over(clock::now());
+        match self.faker.card.remove_all(&self.on_card, goes, returns) {
+            Ok(left) => self.has_read(left),
+            Err(error) => self.cannot_read(&error),
+        }
+        self.lives();
+        if self.unread.is_none() {
+            addresses.iter().for_each(|&address| self.note_removal(address));
+        }
+    }
+
+    fn note_removal(&mut self, address: IpAddr) {
+        let removed = if self.up.iter().any(|held| held.address == address) {
+            self.try_again();
+            Err(io::Error::other("it is still there after its removal"))
+        } else {
+            Ok(())
+        };
+        self.note(address, "remove", removed);
+    }
+
+    /// What is wanted and not up comes. True: there was something.
+    fn put_up(
+        &mut self,
+        config: &Config,
+        wanted: &BTreeMap<IpAddr, u8>,
+        tampered: &BTreeSet<IpAddr>,
+        troubles: &mut Vec<(IpAddr, Tampering)>,
+    ) -> bool {
+        let mut changed = false;
+        for (&address, &prefix) in wanted {
             let back = tampered.contains(&address);
             if self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
                 // A renewal has put it back before anybody looked.
                 troubles.extend(back.then_some((address, Tampering::Removed)));
             } else {
                 changed = true;
-                self.faker.published.lease.note_holding(true);
-                troubles.extend(self.put_up(address, prefix, config.cluster.valid_lft, back));
+                troubles.extend(self.make(address, prefix, config.cluster.valid_lft, back));
                 self.lives();
             }
         }
-        if changed {
-            self.refresh();
-            self.announce_what_came_up(&config);
-        }
-        let gateways = self.gateways(&config);
-        self.settle_routes(&gateways);
-        let now = clock::now();
-        if before.is_empty() {
-            self.plan_renewal(now);
-        }
-        let ending = self.faker.published.lease.ending();
-        self.next_ending =
-            ending.iter().map(|&(_, at)| at).filter(|&at| at > now).min().unwrap_or(Instant::MAX);
-        // Every new wanted set is answered, even if the kernel has it already.
-        changed |= std::mem::replace(&mut self.answered, number) != number;
-        self.report(&config, changed);
-        self.tell_troubles(&config, &troubles);
+        changed
     }
 
     /// What was ours, is wanted and yet is gone, or another one: nobody here took it away.
@@ -242,21 +372,33 @@ impl Work {
     }
 
     /// Makes an alias; `back`: again, because others' hands were at it.
-    fn put_up(
+    fn make(
         &mut self,
         address: IpAddr,
         prefix: u8,
         life: Duration,
         back: bool,
     ) -> Option<(IpAddr, Tampering)> {
+        let lease = &self.faker.published.lease;
+        // Before each: this thread may have been stopped since it saw what is wanted.
+        if lease.is_over(clock::now()) {
+            return None;
+        }
+        lease.note_holding(true);
         let (added, trouble) = if back {
             let retaken = self.faker.card.retake(address, prefix, life);
-            let changed = matches!(retaken, Ok(true));
-            (retaken.map(drop), Some(if changed { Tampering::Changed } else { Tampering::Removed }))
+            let changed = matches!(retaken, Ok((_, true)));
+            let trouble = if changed { Tampering::Changed } else { Tampering::Removed };
+            (retaken.map(|(held, _)| held), Some(trouble))
         } else {
             (self.faker.card.add(address, prefix, life), None)
         };
         let trouble = if added.is_err() { Some(Tampering::Refused) } else { trouble };
+        // It is up, even if the card cannot be read any more.
+        let added = added.map(|held| {
+            self.on_card.push(held.clone());
+            self.up.push(held);
+        });
         self.note(address, "add", added);
         trouble.map(|trouble| (address, trouble))
     }
@@ -284,33 +426,6 @@ impl Work {
         }
     }
 
-    /// H3: whoever is still connected to an address that moves away shall connect again, to its new
-    /// holder, instead of waiting for an answer that can no longer be sent. Until then there are two holders: so for 2p,
-    /// and not when the lease is over, before which nothing comes (L6). To whom it does not come, the new holder says it
-    /// when it hears from him.
-    fn end_connections(&self, config: &Config, addresses: &[IpAddr]) {
-        let lease = &self.faker.published.lease;
-        let until = clock::now() + config.cluster.hello_interval / 4;
-        let has_time = || !lease.is_over(clock::now()) && clock::now() < until;
-        if !has_time() {
-            return;
-        }
-        match tcp::reset_connections(addresses, has_time) {
-            Ok(parted) => {
-                for (address, Parted { reset, left }) in addresses.iter().zip(parted) {
-                    match (reset, left) {
-                        (0, 0) => {}
-                        (_, 0) => log::info!("{address} moves away: {reset} connections were reset"),
-                        (_, _) => log::warn!(
-                            "{address} moves away: {reset} connections were reset, for {left} there was no time"
-                        ),
-                    }
-                }
-            }
-            Err(error) => log::debug!("cannot reset the connections of {addresses:?}: {error}"),
-        }
-    }
-
     /// The addresses that shall be up now, with their prefixes.
     fn wanted(&self, config: &Config, services: &[ServiceId]) -> BTreeMap<IpAddr, u8> {
         let now = clock::now();
@@ -327,13 +442,31 @@ impl Work {
 
     fn refresh(&mut self) {
         match self.faker.card.addresses() {
-            Ok(held) => self.up = held.into_iter().filter(|held| held.ours).collect(),
-            Err(error) => {
-                self.up.clear();
-                log::debug!("cannot read the addresses of {}: {error}", self.faker.device);
-            }
+            Ok(held) => self.has_read(held),
+            // And its addresses with it.
+            Err(error) if alias::card_is_gone(&error) => self.has_read(Vec::new()),
+            Err(error) => self.cannot_read(&error),
         }
+    }
+
+    fn has_read(&mut self, held: Vec<Held>) {
+        if self.unread.take().is_some() {
+            log::info!("the addresses of {} can be read again", self.faker.device);
+        }
+        self.stuck = false;
+        self.up = held.iter().filter(|held| held.ours).cloned().collect();
+        self.on_card = held;
         self.faker.published.lease.note_holding(!self.up.is_empty());
+    }
+
+    /// What was up counts as up: who took it for gone would say so to those who may take it then.
+    fn cannot_read(&mut self, error: &io::Error) {
+        let text = error.to_string();
+        if self.unread.as_ref() != Some(&text) {
+            log::error!("cannot read the addresses of {}: {text}", self.faker.device);
+            self.unread = Some(text);
+        }
+        self.try_again();
     }
 
     /// The kernel's dead man's switch is wound up again; whatever is missing comes back.
@@ -341,11 +474,15 @@ impl Work {
         let config = self.faker.published.config();
         self.plan_renewal(now);
         let ordered = self.faker.published.lease.services();
-        let mut failed = self.wanted(&config, &ordered).len() != self.up.len();
+        let wanted = self.wanted(&config, &ordered);
+        let mut failed = wanted.len() != self.up.len();
         for held in &self.up {
-            // A renewal makes the address where it has just gone: not without a lease, however late.
-            failed |= self.faker.published.lease.is_over(clock::now())
+            let begin = clock::now();
+            // A renewal makes the address where it has just gone: not what is to go, and not without a lease, however late.
+            failed |= wanted.get(&held.address) != Some(&held.prefix)
+                || self.faker.published.lease.is_over(begin)
                 || self.faker.card.renew(held, config.cluster.valid_lft).is_err();
+            self.faker.published.faker_lateness.note(clock::now().since(begin));
         }
         if failed {
             self.compare();
@@ -422,97 +559,18 @@ impl Work {
             }
         }
     }
-
-    /// Request, then reply: some neighbours listen only to one of them. True: all of it went out.
-    fn announce(&mut self, service: ServiceId) -> bool {
-        let config = self.faker.published.config();
-        let Some(service) = config.service(service) else { return false };
-        let mut complete = true;
-        for Prefixed { address, .. } in &service.addresses {
-            let is_up = self.up.iter().any(|held| held.address == *address);
-            // The lease again, at the last moment: a late announcement would draw clients here.
-            if !is_up || self.faker.published.lease.is_over(clock::now()) {
-                complete = false;
-                continue;
-            }
-            let sent = self.send_frames(|mac| match address {
-                IpAddr::V4(v4) => vec![
-                    ArpFrame::announcement_request(mac, *v4).to_bytes().to_vec(),
-                    ArpFrame::announcement_reply(mac, *v4).to_bytes().to_vec(),
-                ],
-                IpAddr::V6(v6) => {
-                    let message = wire::unsolicited_advertisement(mac, *v6);
-                    vec![frame::icmpv6_multicast(mac, *v6, wire::ALL_NODES, &message)]
-                }
-            });
-            if sent {
-                self.faker.published.counters.announced.fetch_add(1, Ordering::Relaxed);
-            }
-            complete &= sent;
-        }
-        complete
-    }
-
-    fn probe(&mut self, service: ServiceId) {
-        let config = self.faker.published.config();
-        let Some(service) = config.service(service) else { return };
-        for Prefixed { address, .. } in &service.addresses {
-            self.send_frames(|mac| match address {
-                IpAddr::V4(v4) => vec![ArpFrame::probe(mac, *v4).to_bytes().to_vec()],
-                IpAddr::V6(v6) => {
-                    let message = wire::duplicate_probe(*v6);
-                    let to = wire::solicited_node(*v6);
-                    vec![frame::icmpv6_multicast(mac, Ipv6Addr::UNSPECIFIED, to, &message)]
-                }
-            });
-        }
-    }
-
-    /// Q2. As itself where the card has an address of its own; else as a probe (RFC 5227), which a Linux or
-    /// BSD gateway answers as well.
-    fn ask_arbiters(&mut self) {
-        let config = self.faker.published.config();
-        let own = config.node(self.faker.me).and_then(|node| node.external.address);
-        let own = own.map_or(Ipv4Addr::UNSPECIFIED, |own| own.address);
-        for &arbiter in &config.cluster.arbiter {
-            self.send_frames(|mac| vec![ArpFrame::question(mac, own, arbiter).to_bytes().to_vec()]);
-        }
-    }
-
-    /// True: all of them went out.
-    fn send_frames(&mut self, frames: impl FnOnce([u8; 6]) -> Vec<Vec<u8>>) -> bool {
-        if self.frames.is_none() {
-            self.frames = PacketSocket::open(&self.faker.device, Hears::Nothing).ok();
-        }
-        let Some(socket) = &self.frames else {
-            self.send_failed(LocalFault::Down);
-            return false;
-        };
-        self.faker.published.told.lock().mac = socket.mac();
-        for frame in frames(socket.mac()) {
-            if let Err(error) = socket.send(&frame) {
-                if packet_socket::card_is_gone(&error) {
-                    self.frames = None;
-                }
-                self.send_failed(super::local_fault(&error));
-                return false;
-            }
-        }
-        true
-    }
-
-    fn send_failed(&self, fault: LocalFault) {
-        self.faker.published.counters.failed.fetch_add(1, Ordering::Relaxed);
-        // Full: the next failure tells the same.
-        let role = LinkRole::External;
-        let _ = self.faker.driver.offer(Told::Happened(Box::new(Input::SendFailed { role, fault })));
-    }
 }
 
 /// When to renew instead of now, by a thread that woke late, where the kernel would round the end up: what would be written, a
 /// second less, ends before what runs.
 fn postponed(now: Instant, punctual_in: Duration, renewed: Instant, lifetime: Duration) -> Option<Instant> {
     (!punctual_in.is_zero() && now + punctual_in < renewed + lifetime / 2).then(|| now + punctual_in)
+}
+
+/// How late a thread woke that slept from `slept` until the first of these: what was over before is no reason to wake.
+fn late(slept: Instant, due: &[Instant], woke: Instant) -> Duration {
+    let due = due.iter().copied().filter(|&due| due > slept).min();
+    due.map_or(Duration::ZERO, |due| woke.since(due))
 }
 
 #[cfg(test)]

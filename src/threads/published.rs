@@ -31,6 +31,8 @@ pub struct Published {
     pub lease: Lease,
     /// Written by everybody.
     pub counters: Counters,
+    /// How late the faker woke, or how long one of its renewals took; written by it, taken by the driver (L8).
+    pub faker_lateness: Worst,
     /// Written by driver, faker and sender; read by the guardian.
     pub signs: LifeSigns,
     /// What happened; written by the driver, read by the control threads.
@@ -79,6 +81,7 @@ impl Published {
             config: Arc::new(RwLock::new(config)),
             lease: Lease::default(),
             counters: Counters::default(),
+            faker_lateness: Worst::default(),
             signs,
             events: Arc::default(),
             checks: Arc::default(),
@@ -155,6 +158,11 @@ pub struct Lease {
     services: Mutex<(u64, Arc<[ServiceId]>)>,
     /// Those that go sooner, each at its own instant (H2).
     ending: Mutex<Arc<[(ServiceId, Instant)]>>,
+    /// Until when those that are being handed over, or just were, may be up at most: they go sooner as soon as the new
+    /// holder is heard.
+    limits: Mutex<BTreeMap<ServiceId, Instant>>,
+    /// How often there was something to wake the faker for.
+    revision: AtomicU64,
     /// Those that are announced as soon as they are up.
     at_once: Mutex<Arc<[ServiceId]>>,
     /// Addresses that stay down yet.
@@ -204,6 +212,17 @@ impl Lease {
         self.ending.lock().clone()
     }
 
+    /// Until when this service may be up at most, if it is being handed over or was when it went.
+    pub fn may_stay(&self, service: ServiceId) -> Option<Instant> {
+        self.limits.lock().get(&service).copied()
+    }
+
+    /// Another one with everything for which the faker has to be woken: it knows by this that there is something to do, even
+    /// if the order for it was dropped.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::SeqCst)
+    }
+
     /// Which of them are announced the moment they are up: their server runs already.
     pub fn at_once(&self) -> Arc<[ServiceId]> {
         self.at_once.lock().clone()
@@ -239,6 +258,8 @@ impl Lease {
         }
         drop(known);
         let changed = put(&self.withheld, withheld) || changed;
+        // Before the set of those that end: who sees that something has ended finds this.
+        self.limit(services, ending);
         let changed = put(&self.ending, ending) || changed;
         let before = self.until_nanos.swap(until.as_nanos(), Ordering::SeqCst);
         if before < until.as_nanos()
@@ -249,7 +270,23 @@ impl Lease {
             let _ = alarm.set(until);
         }
         let lapsed = self.lapsed.swap(false, Ordering::SeqCst);
-        shorter || changed || lapsed
+        let wake = shorter || changed || lapsed;
+        if wake {
+            // Last: who sees it sees the rest.
+            self.revision.fetch_add(1, Ordering::SeqCst);
+        }
+        wake
+    }
+
+    fn limit(&self, services: &[ServiceId], ending: &[(ServiceId, Instant)]) {
+        let mut limits = self.limits.lock();
+        // What is served again without an end was not handed over after all.
+        let ends = |id: &ServiceId| ending.iter().any(|(service, _)| service == id);
+        limits.retain(|id, _| ends(id) || !services.contains(id));
+        for &(id, at) in ending {
+            let limit = limits.entry(id).or_insert(at);
+            *limit = at.max(*limit);
+        }
     }
 
     /// These, until then.
@@ -299,6 +336,23 @@ impl Lease {
         self.lapsed.store(true, Ordering::SeqCst);
         // An extension between the two reads did not see the mark; it is seen here.
         now >= self.until()
+    }
+}
+
+/// The longest of some times since somebody took it.
+#[derive(Debug, Default)]
+pub struct Worst(AtomicU64);
+
+impl Worst {
+    /// One more.
+    pub fn note(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// The longest since the last call.
+    pub fn take(&self) -> Duration {
+        Duration::from_nanos(self.0.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -381,6 +435,63 @@ mod tests {
         assert!(!lease.may_speak(at(100)), "it has to let go first");
         lease.note_holding(false);
         assert!(lease.may_speak(at(101)));
+    }
+
+    #[test]
+    fn the_longest_counts_until_it_is_taken() {
+        let worst = Worst::default();
+        let ms = Duration::from_millis;
+        assert_eq!(worst.take(), ms(0));
+        [2, 7, 3].into_iter().for_each(|millis| worst.note(ms(millis)));
+        assert_eq!(worst.take(), ms(7));
+        worst.note(ms(1));
+        assert_eq!((worst.take(), worst.take()), (ms(1), ms(0)));
+        worst.note(Duration::MAX);
+        assert!(worst.take() > ms(1_000_000));
+    }
+
+    #[test]
+    fn the_first_word_of_a_handover_is_its_limit() {
+        let at = Instant::from_nanos;
+        let lease = Lease::default();
+        let (one, two) = (ServiceId::of("one"), ServiceId::of("two"));
+        let serve = |services: &[ServiceId], ending: &[(ServiceId, Instant)]| {
+            let (services, ending) = (services.to_vec(), ending.to_vec());
+            lease.replace_numbered(Wanted { services, until: at(900), ending, ..Wanted::default() })
+        };
+        serve(&[one, two], &[]);
+        assert_eq!(lease.may_stay(one), None);
+        serve(&[one, two], &[(one, at(100))]);
+        serve(&[one, two], &[(one, at(20))]);
+        assert_eq!(
+            (lease.may_stay(one), lease.may_stay(two)),
+            (Some(at(100)), None),
+            "the new holder was heard"
+        );
+        serve(&[two], &[]);
+        assert_eq!(lease.may_stay(one), Some(at(100)), "it has gone by that");
+        serve(&[one, two], &[]);
+        assert_eq!(lease.may_stay(one), None, "it has come back");
+        serve(&[two], &[]);
+        assert_eq!(lease.may_stay(one), None, "and went otherwise");
+    }
+
+    #[test]
+    fn whatever_the_faker_is_woken_for_has_a_revision() {
+        let at = Instant::from_nanos;
+        let lease = Lease::default();
+        let one = ServiceId::of("one");
+        let wanted = Wanted { number: 1, services: vec![one], until: at(100), ..Wanted::default() };
+        assert!(lease.replace(&wanted));
+        let first = lease.revision();
+        assert!(!lease.replace(&Wanted { until: at(200), ..wanted.clone() }));
+        assert_eq!(lease.revision(), first, "an extension");
+        assert!(lease.replace(&Wanted { until: at(200), ending: vec![(one, at(50))], ..wanted.clone() }));
+        let second = lease.revision();
+        assert!(second > first, "an end, of the same set");
+        assert!(lease.is_over(at(200)));
+        assert!(lease.replace(&Wanted { until: at(300), ending: vec![(one, at(50))], ..wanted }));
+        assert!(lease.revision() > second, "it had lapsed");
     }
 
     #[test]

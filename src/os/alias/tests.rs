@@ -348,3 +348,93 @@ fn where_the_kernel_s_seconds_begin_is_learnt() {
         assert!(next >= interval / 4 && next <= interval + Duration::from_millis(301), "{next:?}");
     });
 }
+
+/// As a network manager does it: the addresses live on.
+fn rename(from: &str, to: &str) {
+    run(&format!("ip link set {from} down && ip link set {from} name {to} && ip link set {to} up"));
+}
+
+#[test]
+fn a_card_with_another_name_is_not_gone() {
+    within(|| {
+        let mut card = card();
+        let others = |card: &mut Card| {
+            let ours = card.addresses().expect("read").into_iter().filter(|held| held.ours);
+            ours.map(|held| held.address).collect::<Vec<_>>()
+        };
+        let held = [21, 22].map(|n| card.add(v4(&format!("203.0.113.{n}")), 24, LIFE).expect("added"));
+        rename("eth0", "elsewhere");
+        assert_eq!(others(&mut card), held.clone().map(|held| held.address));
+        // Another one of its name is another one.
+        cable("eth0", "beyond");
+        assert_eq!(others(&mut card), held.clone().map(|held| held.address));
+        card.add(v4("203.0.113.23"), 24, LIFE).expect_err("nothing there as long as something is elsewhere");
+        assert_eq!(addresses(), "");
+        card.renew(&held[0], LIFE).expect("renewed where it is");
+        card.remove(held[0].address).expect("removed where it is");
+        assert_eq!(others(&mut card), [held[1].address]);
+        assert_eq!(card.clear_leftovers(&[]).expect("cleared"), [held[1].address]);
+        assert_eq!(run("ip -o -4 addr show dev elsewhere") + &addresses(), "");
+        // Now that it has nothing of ours the name counts.
+        card.add(v4("203.0.113.23"), 24, LIFE).expect("added");
+        assert!(addresses().contains("203.0.113.23/24"));
+        run("ip link del elsewhere; ip link del eth0");
+        assert!(card_is_gone(&card.addresses().expect_err("there is no such card")));
+        assert_eq!(card.drop_all(&held).expect("nothing is left"), []);
+    });
+}
+
+/// The guardian opens its card long before it needs it.
+#[test]
+fn a_card_that_was_opened_before_it_was_renamed_is_found() {
+    within(|| {
+        let mut worker = card();
+        let mut guardian = Card::open("eth0").expect("descriptors");
+        worker.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        rename("eth0", "elsewhere");
+        assert_eq!(guardian.clear_leftovers(&[]).expect("cleared"), [v4("203.0.113.21")]);
+        assert_eq!(run("ip -o -4 addr show dev elsewhere"), "");
+    });
+}
+
+#[test]
+fn all_of_ours_goes_in_one_pass_and_what_is_not_ours_comes_back() {
+    within(|| {
+        run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
+        let mut card = card();
+        run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
+        let mut add = |address: &str, prefix: u8| card.add(v4(address), prefix, LIFE).expect("added");
+        add("203.0.113.21", 24);
+        run("ip addr add 203.0.113.11/24 brd + dev eth0 label eth0:mine");
+        add("203.0.113.22", 24);
+        add("203.0.113.23", 24);
+        add("2001:db8::21", 64);
+        let present = card.addresses().expect("read");
+        // The primary and another one; what is asked for comes back with what is not ours.
+        let goes = ["203.0.113.21", "203.0.113.23"].map(v4);
+        let left = card.remove_all(&present, |held| goes.contains(&held.address), |_| true).expect("removed");
+        let mut left: Vec<IpAddr> = left.iter().map(|held| held.address).collect();
+        left.retain(|address| !address.to_string().starts_with("fe80"));
+        left.sort();
+        assert_eq!(left, ["203.0.113.11", "203.0.113.22", "2001:db8::21"].map(v4));
+        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        let left = card.drop_all(&[]).expect("removed");
+        assert!(left.iter().all(|held| !held.ours), "{left:?}");
+        let text = run("ip -o addr show dev eth0 scope global");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("203.0.113.11/24 brd 203.0.113.255") && text.contains("eth0:mine"), "{text}");
+    });
+}
+
+/// What was there last goes even if the card cannot be read; but nobody says that it is gone.
+#[test]
+fn one_address_goes_without_netlink() {
+    within(|| {
+        let mut card = card();
+        let held = card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.deafen(true);
+        let error = card.drop_all(&[held]).expect_err("nobody knows");
+        assert!(!card_is_gone(&error), "{error}");
+        assert_eq!(addresses(), "");
+    });
+}

@@ -5,6 +5,8 @@ use crate::threads::mailbox::mailbox;
 use crate::wire::ArpOperation::{self, Reply, Request};
 use std::time::Duration;
 
+mod steps;
+
 const CONFIG: &str = "
 [cluster]
 name = test
@@ -40,16 +42,21 @@ fn lab_without_renewals() -> Lab {
 }
 
 fn lab_of(config: &str) -> Lab {
+    let (faker, orders, told) = faker(config);
+    let published = faker.published.clone();
+    let thread = std::thread::spawn(|| faker.run());
+    Lab { orders, told, published, thread }
+}
+
+fn faker(config: &str) -> (Faker, Sender<Order>, Mailbox<Told>) {
     cable("eth0", "far");
     let published = Published::of(config);
-    let (orders, box_of_orders) = super::orders(&published).expect("descriptors");
+    let (orders, mailbox_of_orders) = super::orders(&published).expect("descriptors");
     let (driver, told) = mailbox(64);
     let card = Card::open("eth0").expect("descriptors");
     let device = "eth0".to_owned();
     let me = NodeId::of(Ipv4Addr::new(192, 168, 10, 1));
-    let faker = Faker { me, card, device, mailbox: box_of_orders, driver, published: published.clone() };
-    let thread = std::thread::spawn(|| faker.run());
-    Lab { orders, told, published, thread }
+    (Faker { me, card, device, mailbox: mailbox_of_orders, driver, published }, orders, told)
 }
 
 fn service(name: &str) -> ServiceId {
@@ -399,4 +406,88 @@ fn a_renewal_that_would_shorten_a_lifetime_waits() {
         "by then half of what runs would be over"
     );
     assert_eq!(postponed(now, ms(250), Instant::ZERO, life), None, "nothing runs that lasts");
+}
+
+/// H2, without anybody's order.
+#[test]
+fn a_service_that_is_handed_over_goes_at_its_own_end() {
+    within(|| {
+        let lab = lab_without_renewals();
+        lab.serve(&both(), LONG);
+        assert_eq!(lab.present(), both());
+        let at = clock::now() + Duration::from_millis(400);
+        let (services, ending) = (both(), vec![(service("www1"), at)]);
+        let wanted = Wanted { services, until: clock::now() + LONG, ending, ..Wanted::default() };
+        assert!(lab.published.lease.replace_numbered(wanted));
+        lab.orders.offer(Order::Compare).expect("room");
+        assert_eq!(lab.present(), [service("www2")]);
+        assert!(clock::now() >= at, "not before it");
+        let text = addresses();
+        assert!(text.contains("203.0.113.22/24") && !text.contains("203.0.113.21"), "{text}");
+        assert!(!text.contains("2001:db8::21"), "{text}");
+        lab.end();
+    });
+}
+
+const MANY: u8 = 64;
+
+fn many() -> (String, Vec<ServiceId>) {
+    let head = CONFIG.split("[service").next().expect("a cluster and a node");
+    // Renewed each half second.
+    let head = head.replace("valid_lft = 1s", "valid_lft = 4s");
+    let section = |number| format!("[service s{number}]\nhome = a\naddress = 203.0.113.{number}/24\n");
+    let mut services: Vec<ServiceId> = (1..=MANY).map(|number| service(&format!("s{number}"))).collect();
+    services.sort();
+    (head + &(1..=MANY).map(section).collect::<String>(), services)
+}
+
+#[test]
+fn many_addresses_go_with_the_lease_and_none_comes_after_it() {
+    within(|| {
+        run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
+        run("echo 0 > /proc/sys/net/ipv4/conf/default/promote_secondaries");
+        let (config, services) = many();
+        let lab = lab_of(&config);
+        lab.serve(&services, LONG);
+        assert_eq!(lab.present(), services);
+        // Everything at its end; then one that ends while they are made, as far as they are.
+        for lease in [300, 30, 10] {
+            lab.serve(&services, Duration::from_millis(lease));
+            let end = lab.published.lease.until();
+            // Whoever was stopped between his look at the lease and the kernel's call has gone on by then.
+            clock::sleep_until(end + Duration::from_millis(200));
+            while !addresses().is_empty() {
+                assert!(clock::now() < end + Duration::from_secs(10), "{}", addresses());
+            }
+            for _ in 0..20 {
+                assert_eq!(addresses(), "", "{lease}");
+                clock::sleep_until(clock::now() + Duration::from_millis(10));
+            }
+            while let Received::Message(_) = lab.told.take() {}
+        }
+        lab.end();
+    });
+}
+
+#[test]
+fn the_faker_measures_itself() {
+    let at = |millis: u64| Instant::ZERO + Duration::from_millis(millis);
+    let ms = Duration::from_millis;
+    assert_eq!(late(at(10), &[at(20), at(40)], at(15)), ms(0), "woken by an order");
+    assert_eq!(late(at(10), &[at(40), at(20)], at(23)), ms(3));
+    assert_eq!(late(at(10), &[at(20), at(5)], at(23)), ms(3), "what was over before");
+    assert_eq!(late(at(10), &[Instant::MAX, Instant::MAX], at(5_000)), ms(0));
+    within(|| {
+        let lab = lab();
+        lab.serve(&[service("www2")], LONG);
+        assert_eq!(lab.present(), [service("www2")]);
+        lab.published.faker_lateness.take();
+        let long = clock::now() + Duration::from_secs(30);
+        // Nobody wakes in no time, and no renewal takes none.
+        while lab.published.faker_lateness.take().is_zero() {
+            assert!(clock::now() < long, "nothing is measured");
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+        lab.end();
+    });
 }
