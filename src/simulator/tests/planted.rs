@@ -42,28 +42,28 @@ const ALL: [Planted; 24] = [
 const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::NoWaitForLeases, Drill::Isolation, &[0, 1, 2]),
     (Planted::NoPromise, Drill::Isolation, &[9, 33, 36]),
-    (Planted::NoWaitAfterWinning, Drill::Isolation, &[19, 22, 42]),
+    (Planted::NoWaitAfterWinning, Drill::Isolation, &[3, 18, 23]),
     (Planted::LeaseFromReceipt, Drill::Isolation, &[2, 3, 5]),
     (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[434, 910, 960]),
     (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 2, 4]),
     (Planted::LookNotLatched, Drill::Stopped, &[0, 1, 2]),
-    (Planted::HandoverWithoutUntil, Drill::Moves, &[31, 35, 39]),
+    (Planted::HandoverWithoutUntil, Drill::Moves, &[27, 41, 54]),
     (Planted::AbortWithoutWaiting, Drill::Moves, &[106, 113, 227]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
-    (Planted::GrantWhileRevoking, Drill::Moves, &[7, 107, 285]),
+    (Planted::GrantWhileRevoking, Drill::Moves, &[191, 275, 294]),
     (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[19, 43, 59]),
     (Planted::MinorityLooksShortly, Drill::Arbiter, &[466, 486, 1260]),
     (Planted::HalfIsAQuorum, Drill::Isolation, &[1, 5, 6]),
-    (Planted::CommitAlone, Drill::Isolation, &[2, 62, 64]),
-    (Planted::VotersStatesForgotten, Drill::Isolation, &[100, 119, 142]),
+    (Planted::CommitAlone, Drill::Isolation, &[6, 43, 46]),
+    (Planted::VotersStatesForgotten, Drill::Isolation, &[222]),
     (Planted::GrantBeyondRoot, Drill::Isolation, &[46, 259, 322]),
-    (Planted::NoMargin, Drill::Isolation, &[174, 181, 228]),
+    (Planted::NoMargin, Drill::Isolation, &[2, 6, 18]),
     (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
     (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
     (Planted::OwnTimesAlone, Drill::Times, &[50, 62, 203]),
     (Planted::MovesBlindly, Drill::Parts, &[5, 17, 21]),
     (Planted::RivalsAreSilent, Drill::Parts, &[104, 151, 230]),
-    (Planted::GrantToWhoIsBehind, Drill::Isolation, &[155, 522, 701]),
+    (Planted::GrantToWhoIsBehind, Drill::Isolation, &[271, 457, 655]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.
@@ -88,7 +88,7 @@ fn faults(planted: Planted) -> &'static [Drill] {
         | Planted::NoMargin
         | Planted::ActOnProposal
         | Planted::GrantToWhoIsBehind => &[Drill::Isolation, Drill::Moves],
-        Planted::VotersStatesForgotten => &[Drill::Amnesia, Drill::Isolation, Drill::Moves],
+        Planted::VotersStatesForgotten => &[Drill::Isolation, Drill::Amnesia, Drill::Moves],
         Planted::MinorityWithoutArbiter | Planted::MinorityLooksShortly | Planted::AnswerFromBeforeTheCut => {
             &[Drill::Arbiter]
         }

@@ -114,6 +114,13 @@ fn foreign_causes_break_no_promise() {
     }
 }
 
+/// A fault of the world, not of the core: the lease ended before the faker had seen what hands had done, the address was
+/// reported as up for ever, and its node never said that it is back.
+#[test]
+fn what_hands_took_away_is_not_reported_for_ever() {
+    kept(&storm(4_000_824, 2));
+}
+
 /// M1 where parts without a majority meet by their members, and their controllers do not.
 #[test]
 fn parts_that_meet_break_no_promise() {

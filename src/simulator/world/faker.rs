@@ -21,6 +21,7 @@ impl World {
         let before = std::mem::replace(&mut process.faker.wanted, wanted).services;
         self.judge_takes(node, &before);
         self.faker_alarm(node);
+        self.forget_the_unwanted(node);
         // Every new set is answered, even if the kernel has it already.
         if changed && self.difference(node).is_none() {
             self.faker_reports(node);
@@ -140,7 +141,7 @@ impl World {
     }
 
     /// What is up, told to the controller: sometimes late, never out of order.
-    fn faker_reports(&mut self, node: usize) {
+    pub(super) fn faker_reports(&mut self, node: usize) {
         let slow = self.random.chance(self.ills.alias_slow);
         let after = if slow { self.random.below(50 * MILLI) } else { self.random.below(20 * MICRO) };
         let host = &mut self.hosts[node];

@@ -75,13 +75,16 @@ impl World {
         self.hosts[node].no_room.is_some_and(|(refused, until)| refused == service && self.now < until)
     }
 
-    /// What is not wanted any more was nobody's to take away.
+    /// What is not wanted any more was nobody's to take away. It was reported as up: it is not.
     pub(super) fn forget_the_unwanted(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let local = host.clock.local(self.now);
         let Some(faker) = host.process.as_mut().map(|process| &mut process.faker) else { return };
-        let wanted = &faker.wanted;
+        let (wanted, known) = (&faker.wanted, faker.tampered.len());
         faker.tampered.retain(|service| wanted.at(local).any(|wanted| wanted == *service));
+        if faker.tampered.len() < known {
+            self.faker_reports(node);
+        }
     }
 
     /// The faker comes to this address: did others' hands take it away?
