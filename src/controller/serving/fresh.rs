@@ -50,12 +50,18 @@ impl Controller {
     pub(in crate::controller) fn look_for_fresh(&mut self, now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         let look = *local.look.get_or_insert_with(|| Look::begin_beside(now));
-        if !self.look_is_negative(now, &look, None) {
+        let negative = self.look_is_negative(now, &look, None);
+        let force = self.config.cluster.on_conflict == OnConflict::Force;
+        if !negative && !(force && look.blocked_until.is_some_and(|until| now >= until)) {
             return;
         }
         let Some(local) = self.services.get_mut(&id) else { return };
+        let mac = local.stranger;
         local.fresh.clear();
         local.look = None;
+        if !negative {
+            self.event(Event::Forced { service: id, mac });
+        }
         // The faker makes the aliases before it comes to this.
         self.serve(now);
         self.announce(now, id);

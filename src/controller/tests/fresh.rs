@@ -1,8 +1,8 @@
 //! Addresses that a reload brings to a service that is served (F1).
 
 use super::bench::{Bench, serves};
-use super::settings::{P, service};
-use crate::config::{Config, Prefixed};
+use super::settings::{P, service, settings};
+use crate::config::{Config, OnConflict, Prefixed};
 use crate::controller::{Event, Input, ServiceState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -57,6 +57,21 @@ fn f1_an_address_that_somebody_has_stays_down_and_the_others_up() {
     assert!(bench.event(1, blocked).is_some(), "people are told who has it");
     bench.wait("the address", 5000, |bench| !withheld(bench));
     assert!(serves(&bench, 1, &[1]));
+}
+
+#[test]
+fn f1_with_force_it_comes_up_when_no_dead_kernel_can_have_it() {
+    let mut config = settings(3);
+    config.cluster.on_conflict = OnConflict::Force;
+    let mut bench = Bench::formed_of(config);
+    bench.run(8000);
+    bench.forget();
+    bench.answer_for(service(1), Duration::from_secs(60));
+    reload(&mut bench, add);
+    bench.always("withheld", 2000, |bench| withheld(bench));
+    bench.wait("the address", 1000, |bench| !withheld(bench));
+    let forced = |event: &Event| matches!(event, Event::Forced { service: it, .. } if *it == service(1));
+    assert!(bench.event(1, forced).is_some(), "loudly");
 }
 
 #[test]

@@ -134,6 +134,28 @@ fn the_wanted_set_is_what_is_there() {
 }
 
 #[test]
+fn what_is_withheld_stays_down_and_the_rest_of_its_service_is_up() {
+    within(|| {
+        let lab = lab();
+        let fresh: IpAddr = "2001:db8::21".parse().expect("an address");
+        let serve = |withheld: &[IpAddr]| {
+            let (services, withheld) = (vec![service("www1")], withheld.to_vec());
+            let wanted = Wanted { services, until: clock::now() + LONG, withheld, ..Wanted::default() };
+            assert!(lab.published.lease.replace_numbered(wanted), "the faker is woken");
+            lab.orders.offer(Order::Compare).expect("room");
+        };
+        serve(&[fresh]);
+        assert_eq!(lab.present(), [service("www1")]);
+        let text = addresses();
+        assert!(text.contains("203.0.113.21/24") && !text.contains("2001:db8::21"), "{text}");
+        serve(&[]);
+        assert_eq!(lab.present(), [service("www1")]);
+        assert!(addresses().contains("2001:db8::21/64"), "{}", addresses());
+        lab.end();
+    });
+}
+
+#[test]
 fn aliases_go_with_the_lease_and_come_back_with_it() {
     within(|| {
         let lab = lab();

@@ -175,7 +175,8 @@ fn start_fails(stage: &mut Stage) -> Outcome<()> {
     stage.settled()
 }
 
-fn reload(stage: &Stage, text: &str) -> Outcome<()> {
+/// Every server reads that file.
+pub fn reload(stage: &Stage, text: &str) -> Outcome<()> {
     for index in 0..stage.world.nodes.len() {
         let path = stage.world.node_directory(index).join("diehard.conf");
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;

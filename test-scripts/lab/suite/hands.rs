@@ -2,7 +2,7 @@
 //! own packet filter refuses, a process that was stopped. `ip`, raw frames and the daemons' events are the judges.
 
 use super::Test;
-use super::edges::announced;
+use super::edges::{announced, reload};
 use crate::address_watch::AddressWatch;
 use crate::interrupt::{pause, wait_until};
 use crate::namespace::{Outcome, processes, run, run_with_input};
@@ -24,6 +24,7 @@ pub const WAITING: &[Test] = &[
     Test { name: "hands-thaw", run: thaw, least: 4 },
     Test { name: "hands-rival", run: rival, least: 4 },
     Test { name: "hands-stranger-orphans", run: stranger_orphans, least: 4 },
+    Test { name: "hands-reload-meets-stranger", run: reload_meets_stranger, least: 4 },
 ];
 
 /// With `on_conflict = force`.
@@ -246,6 +247,38 @@ fn stranger_orphans(stage: &mut Stage) -> Outcome<()> {
     stage.call_witness()?;
     stage.served()?;
     stage.world.restore_power(&[victim])?;
+    stage.settled()
+}
+
+/// A reload gives a service a second address, which a stranger has: it stays down, and the first stays up. He goes: it comes.
+fn reload_meets_stranger(stage: &mut Stage) -> Outcome<()> {
+    const FRESH: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 201);
+    stage.settled()?;
+    let (node, address) = (1, World::service_address(1));
+    let old = stage.world.diehard_conf();
+    let line = format!("address = {address}/24");
+    let new = old.replacen(&line, &format!("{line}, {FRESH}/24"), 1);
+    if new == old {
+        return Err(format!("no «{line}» in the configuration"));
+    }
+    let has_it = || Ok(listed(stage, node)?.contains(&format!("inet {FRESH}/24 ")));
+    let watch = AddressWatch::start(&stage.world.nodes[node].namespace)?;
+    stranger(stage, &format!("addr add {FRESH}/24 dev eth0\n"))?;
+    let kept_off = reload(stage, &new).and_then(|()| {
+        wait_until("an event names the stranger", SOON, || {
+            Ok(events(stage, node, "blocked")?.iter().any(|event| event["mac"] == STRANGER))
+        })?;
+        pause(Duration::from_secs(1))?;
+        if has_it()? { Err(format!("{FRESH} was taken from the stranger")) } else { Ok(()) }
+    });
+    stranger(stage, &format!("addr del {FRESH}/24 dev eth0\n"))?;
+    kept_off?;
+    wait_until(&format!("{FRESH} comes up"), AFTER_THE_LATCH, has_it)?;
+    reload(stage, &old)?;
+    wait_until(&format!("{FRESH} goes again"), SOON, || Ok(!has_it()?))?;
+    if watch.removed().contains(&address) {
+        return Err(format!("{address} was down meanwhile"));
+    }
     stage.settled()
 }
 
