@@ -52,7 +52,8 @@ impl Controller {
         let look = *local.look.get_or_insert_with(|| Look::begin_beside(now));
         let negative = self.look_is_negative(now, &look, None);
         let force = self.config.cluster.on_conflict == OnConflict::Force;
-        if !negative && !(force && look.blocked_until.is_some_and(|until| now >= until)) {
+        let forced = force && look.blocked_until.is_some_and(|until| now >= until);
+        if !negative && !forced {
             return;
         }
         let Some(local) = self.services.get_mut(&id) else { return };

@@ -68,7 +68,7 @@ fn f1_with_force_it_comes_up_when_no_dead_kernel_can_have_it() {
     bench.forget();
     bench.answer_for(service(1), Duration::from_secs(60));
     reload(&mut bench, add);
-    bench.always("withheld", 2000, |bench| withheld(bench));
+    bench.always("withheld", 2000, withheld);
     bench.wait("the address", 1000, |bench| !withheld(bench));
     let forced = |event: &Event| matches!(event, Event::Forced { service: it, .. } if *it == service(1));
     assert!(bench.event(1, forced).is_some(), "loudly");
