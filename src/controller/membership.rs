@@ -100,7 +100,7 @@ impl Controller {
             if link.failing.is_some_and(|since| now >= since + patience) {
                 link.failing = None;
                 self.event(Event::SendsWork { role });
-                self.link_works_again(now, role, true);
+                self.link_works_again(now, role);
                 self.dirty = true;
             }
         }
@@ -345,14 +345,16 @@ impl Controller {
         if link.carrier != up {
             link.carrier = up;
             self.event(Event::Link { role, up });
-            self.link_works_again(now, role, up);
+            if up {
+                self.link_works_again(now, role);
+            }
             self.report_soon(now);
         }
     }
 
     /// Probes that never left were not answered either (F1).
-    fn link_works_again(&mut self, now: Instant, role: LinkRole, works: bool) {
-        if role == LinkRole::External && works && !self.planted(Planted::LookCountsCutOff) {
+    fn link_works_again(&mut self, now: Instant, role: LinkRole) {
+        if role == LinkRole::External && !self.planted(Planted::LookCountsCutOff) {
             self.restart_looks(now);
         }
     }

@@ -53,19 +53,15 @@ impl Controller {
         self.serving.lost.retain(|&lost| new.member(lost).is_none());
         let back = self.serving.lost.len() < before;
         let gone = old.iter().flat_map(|old| &old.members).filter(|gone| new.member(gone.id).is_none());
-        for gone in gone
-            .filter(|gone| !self.has_left(gone.id, gone.incarnation))
-            .map(|gone| gone.id)
-            .collect::<Vec<_>>()
-        {
-            self.serving.lost.insert(gone);
-        }
+        let lost: Vec<NodeId> =
+            gone.filter(|gone| !self.has_left(gone.id, gone.incarnation)).map(|gone| gone.id).collect();
+        self.serving.lost.extend(lost);
         if back {
             self.announce_held(now);
         }
     }
 
-    /// The external LAN alone was cut, and somebody (`who`, by STATUS) hears his neighbour there again.
+    /// The external LAN alone was cut, and somebody hears his neighbour there again, as his STATUS says.
     pub(in crate::controller) fn hear_of_the_external_lan(
         &mut self,
         now: Instant,

@@ -7,7 +7,7 @@
 use crate::config::Config;
 use crate::daemon::Plan;
 use crate::daemon::bond::Territory;
-use crate::os::alias::Card;
+use crate::os::alias::{Card, card_is_gone};
 use crate::os::packet_socket::{Hears, PacketSocket};
 use crate::os::udp::UdpSocket;
 use crate::threads::hello_sender::Egress;
@@ -121,10 +121,6 @@ impl LastWord {
         }
         next
     }
-}
-
-fn card_is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 
 /// Without an epoch: the guardian knows no state, and a life is over in every lineage.
