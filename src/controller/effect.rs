@@ -63,10 +63,13 @@ pub enum Effect {
         /// Which.
         service: ServiceId,
     },
-    /// ARP-probe (RFC 5227) every address of this service once; answers come as `Input::Claimed`.
+    /// ARP-probe (RFC 5227) every address of this service once; answers come as `Input::Claimed`. If it leaves later than
+    /// it may, the faker gives those their time before it puts one of these addresses up (F1).
     Probe {
         /// Which.
         service: ServiceId,
+        /// So late it may leave.
+        leeway: Duration,
     },
     /// Ask every arbiter once, by ARP on the external link; each answer comes as `Input::ArbiterAnswered`.
     AskArbiter,

@@ -53,6 +53,8 @@ pub enum Planted {
     AnswerFromBeforeTheCut,
     /// F1: a goodbye makes the look short, whether its sender ever had the address or not. A unit test sees it.
     QuickWithoutProof,
+    /// F1: an answer between the order to take an address and the word that it is up changes nothing.
+    LateAnswersIgnored,
     /// F1: takes without a look.
     TakeWithoutLook,
     /// E4: nobody tells a candidate that the promise to the old controller was given back. No drill sees it, a unit test

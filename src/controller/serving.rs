@@ -43,6 +43,8 @@ pub(super) struct Local {
     /// The stranger who answers for its address.
     pub stranger: Option<[u8; 6]>,
     look: Option<Look>,
+    /// What a take rests on that is not up yet, as far as this node knows.
+    rests_on: Option<Look>,
     script: Script,
     handover: Option<Handover>,
     /// FAIL_BACK came, stamped with that epoch (H3).
@@ -370,12 +372,11 @@ impl Controller {
     fn take(&mut self, _now: Instant, id: ServiceId) {
         let Some(local) = self.services.get_mut(&id) else { return };
         local.wanted = true;
-        local.look = None;
+        local.rests_on = local.look.take();
         local.fresh.clear();
         // Whatever its checks said was about an earlier stay.
         self.unfit.retain(|&unfit| unfit != id);
         self.given_up.retain(|&given_up| given_up != id);
-        local.careful_until = None;
         local.stranger = None;
         local.to_announce = true;
         local.defended = None;
@@ -440,6 +441,7 @@ impl Controller {
             let Some(local) = self.services.get_mut(&id) else { continue };
             let was = std::mem::replace(&mut local.present, present.contains(&id));
             if local.present && local.wanted && (local.to_announce || !was) {
+                (local.rests_on, local.careful_until) = (None, None);
                 self.came_up(now, id, announced.contains(&id));
             } else if was && !self.services[&id].present {
                 self.services.get_mut(&id).expect("just seen").announcements.clear();

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 /// How it is used.
 pub const USAGE: &str = "\
 usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M | --seconds S]] [--trace-from SECONDS]
-       diehard simulate --drill isolation|moves|amnesia|times|stopped|parts|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
+       diehard simulate --drill isolation|moves|amnesia|times|stopped|stalls|parts|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
        diehard simulate --seed S --nodes N … --only FAULTS|none [--without ILLS] [--chance C]
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
@@ -127,6 +127,7 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--drill", "amnesia") => options.kind = Kind::Drill(Drill::Amnesia),
         ("--drill", "times") => options.kind = Kind::Drill(Drill::Times),
         ("--drill", "stopped") => options.kind = Kind::Drill(Drill::Stopped),
+        ("--drill", "stalls") => options.kind = Kind::Drill(Drill::Stalls),
         ("--drill", "parts") => options.kind = Kind::Drill(Drill::Parts),
         ("--drill", "arbiter") => options.kind = Kind::Drill(Drill::Arbiter),
         ("--model", _) => options.model = Some(value.to_string()),

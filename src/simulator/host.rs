@@ -110,6 +110,13 @@ pub struct Faker {
     pub announced: Vec<ServiceId>,
     /// A system call is under way.
     pub busy: bool,
+    /// It does nothing that it is asked for before. (What has to go goes all the same: a machine that is late for that is
+    /// what the margin of L8 is for.)
+    pub stalled_until: Nanos,
+    /// Probes for these left late: none comes up before.
+    pub doubted: Vec<(ServiceId, Nanos)>,
+    /// Wanted since the order that brought them, and not up yet.
+    pub coming: Vec<ServiceId>,
     /// After a call that failed: no other attempt before.
     pub retry_at: Nanos,
     /// The kernel does not take this one: no other attempt before.

@@ -105,6 +105,8 @@ pub enum Drill {
     Times,
     /// Daemons that die or stop, on an external LAN that loses a little: F.
     Stopped,
+    /// Daemons that die or stop, and fakers that stall: F1.
+    Stalls,
     /// LANs that split crosswise where half or fewer may serve and no arbiter is asked: parts that meet, on one LAN or on
     /// both (M1).
     Parts,
@@ -136,7 +138,7 @@ pub struct Ills {
     pub garbled: u64,
     /// Datagrams kept and sent again seconds later by somebody else.
     pub replayed: u64,
-    /// ARP probes that leave late, by up to 80 ms.
+    /// Probes at which the faker stalls, for up to 80 ms: they leave late, and whatever it is asked for comes behind them.
     pub slow_faker: u64,
 }
 
@@ -232,7 +234,9 @@ impl Plan {
                 (Class::Retime, every(100, 1_500)),
                 (Class::Power, every(300, 6_000)),
             ],
-            Drill::Stopped => vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))],
+            Drill::Stopped | Drill::Stalls => {
+                vec![(Class::Daemon, every(1_000, 5_000)), (Class::Pause, every(500, 4_000))]
+            }
             Drill::Parts => vec![
                 (Class::Crosswise, every(8_000, 14_000)),
                 (Class::Move, every(100, 800)),
@@ -249,11 +253,12 @@ impl Plan {
             Drill::Arbiter => plan.draw_minorities(nodes, random),
             Drill::Parts => plan.config.cluster.quorum = random.pick(&[Quorum::None, Quorum::Auto]),
             Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Times | Drill::Stopped => {}
+            Drill::Stalls => plan.ills.slow_faker = 100,
         }
         plan.weather = match drill {
             Drill::Isolation | Drill::Moves | Drill::Times | Drill::Arbiter => [internal; 2],
             Drill::Parts => [Weather { loss: 0, ..internal }; 2],
-            Drill::Amnesia => [Weather::default(); 2],
+            Drill::Amnesia | Drill::Stalls => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };
         if random.chance(300) {

@@ -210,7 +210,7 @@ impl World {
             Event::SendFailed { node, life, role, fault } => {
                 self.input(node, life, Input::SendFailed { role, fault });
             }
-            Event::ProbeLeaves { node, life, service } => self.probe_leaves(node, life, service),
+            Event::ProbeLeaves { node, life, probe } => self.probe_leaves(node, life, probe),
             Event::Tampered { node, life, service, how } => {
                 self.input(node, life, Input::Tampered { service, how });
             }

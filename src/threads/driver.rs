@@ -326,7 +326,9 @@ impl Work {
                 }
             }
             Effect::Announce { service } => self.order(now, faker::Order::Announce(service)),
-            Effect::Probe { service } => self.order(now, faker::Order::Probe(service)),
+            Effect::Probe { service, leeway } => {
+                self.order(now, faker::Order::Probe { service, asked: now, leeway });
+            }
             Effect::AskArbiter => self.order(now, faker::Order::AskArbiters),
             Effect::Run { service, action, token } => self.run(Job { service, action, token }),
             Effect::Store { record, token } => {

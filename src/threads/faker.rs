@@ -43,7 +43,14 @@ pub enum Order {
     /// Gratuitous ARP for a service that is up here.
     Announce(ServiceId),
     /// Does anybody answer for this service's addresses?
-    Probe(ServiceId),
+    Probe {
+        /// Which service.
+        service: ServiceId,
+        /// When the controller asked for it.
+        asked: Instant,
+        /// So late it may leave.
+        leeway: Duration,
+    },
     /// Do the arbiters answer?
     AskArbiters,
 }
@@ -93,6 +100,8 @@ struct Work {
     retry: Instant,
     /// All was to go, and did not: it is waited for that.
     stuck: bool,
+    /// Services for which probes left late: no address of theirs comes up before answers have had their time.
+    doubted: BTreeMap<ServiceId, Instant>,
     routes: BTreeSet<Ipv4Addr>,
     next_renewal: Instant,
     /// When all that is up was renewed last.
@@ -127,6 +136,7 @@ impl Work {
             seen: 0,
             retry: Instant::MAX,
             stuck: false,
+            doubted: BTreeMap::new(),
             routes: BTreeSet::new(),
             next_renewal: Instant::ZERO,
             renewed: Instant::ZERO,
@@ -156,7 +166,10 @@ impl Work {
             Received::Message(Order::Announce(service)) => {
                 self.announce(service);
             }
-            Received::Message(Order::Probe(service)) => self.probe(service),
+            Received::Message(Order::Probe { service, asked, leeway }) => {
+                self.probe(service);
+                self.see_when_it_left(service, asked, leeway);
+            }
             Received::Message(Order::AskArbiters) => self.ask_arbiters(),
             Received::Nothing => {}
             Received::Closed => return false,
@@ -349,11 +362,14 @@ impl Work {
         troubles: &mut Vec<(IpAddr, Tampering)>,
     ) -> bool {
         let mut changed = false;
+        let doubted = self.doubted_addresses(config);
         for (&address, &prefix) in wanted {
             let back = tampered.contains(&address);
             if self.up.iter().any(|held| held.address == address && held.prefix == prefix) {
                 // A renewal has put it back before anybody looked.
                 troubles.extend(back.then_some((address, Tampering::Removed)));
+            } else if let Some(&until) = doubted.get(&address).filter(|_| !back) {
+                self.retry = self.retry.min(until);
             } else {
                 changed = true;
                 troubles.extend(self.make(address, prefix, config.cluster.valid_lft, back));

@@ -82,7 +82,7 @@ impl Controller {
         self.serving.next_question = now + self.timing.t * APART_ASKS;
         let held = self.services.iter().filter(|(_, local)| local.wanted && local.present);
         for (&service, _) in held {
-            self.effects.push_back(Effect::Probe { service });
+            self.effects.push_back(Effect::Probe { service, leeway: Duration::MAX });
         }
     }
 
@@ -100,7 +100,7 @@ impl Controller {
             self.announce(now, id);
         } else if now >= rival.next_question {
             rival.next_question = now + ASK_INTERVAL;
-            self.effects.push_back(Effect::Probe { service: id });
+            self.effects.push_back(Effect::Probe { service: id, leeway: Duration::MAX });
         }
     }
 

@@ -177,7 +177,10 @@ impl Controller {
         look.answered <<= 1;
         let quick = look.quick && look.sent < quick_need && look.blocked_until.is_none();
         look.next = now + if quick { QUICK } else { half };
-        self.effects.push_back(Effect::Probe { service: id });
+        let look = *look;
+        // The other half is for the answer.
+        let leeway = self.look_patience(&look) / 2;
+        self.effects.push_back(Effect::Probe { service: id, leeway });
     }
 
     /// F1: negative? Latched: once answered, blocked until the old kernel must have dropped the address,
@@ -533,13 +536,31 @@ impl Controller {
         }
     }
 
+    /// Somebody answers before the address is up here, as far as this node knows: it was asked late, or answers late. The
+    /// look goes on.
+    fn retract(&mut self, id: ServiceId) {
+        let deaf =
+            self.config.cluster.on_conflict == OnConflict::Force || self.planted(Planted::LateAnswersIgnored);
+        let Some(local) = self.services.get_mut(&id).filter(|local| local.wanted && !local.present && !deaf)
+        else {
+            return;
+        };
+        if let Some(look) = local.rests_on.take() {
+            local.wanted = false;
+            local.look = Some(look);
+        }
+    }
+
     pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
         let duty = self.duty(id);
-        let beside = self.services.get(&id).and_then(|local| local.look).is_some_and(|look| look.beside);
-        if beside && self.holders_mac(id) == Some(mac) {
+        let look = self.services.get(&id).and_then(|local| local.look.or(local.rests_on));
+        if look.is_some_and(|look| look.beside) && self.holders_mac(id) == Some(mac) {
             return;
         }
         let from_before = self.is_from_before(now, mac);
+        if !from_before {
+            self.retract(id);
+        }
         let look = self.services.get_mut(&id).and_then(|local| local.look.as_mut());
         if let Some(look) =
             look.filter(|look| from_before && look.answerer == Answerer::Nobody && !look.beside)

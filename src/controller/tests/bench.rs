@@ -470,7 +470,7 @@ impl Bench {
                 self.obey(at);
             }
             Effect::Announce { service } => machine.announced.push((now, service)),
-            Effect::Probe { service } => {
+            Effect::Probe { service, .. } => {
                 machine.probes.push((now, service));
                 let hears = |holder: usize| {
                     holder != at && ![(at, holder), (holder, at)].iter().any(|path| self.cuts.contains(path))

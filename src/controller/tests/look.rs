@@ -1,9 +1,9 @@
 //! F: look before you take.
 
-use super::bench::{Bench, serves};
+use super::bench::{Bench, Worker, serves};
 use super::settings::{P, T, node, service, settings};
 use crate::config::OnConflict;
-use crate::controller::{Event, Input, ServiceState};
+use crate::controller::{Event, Input, Planted, ServiceState};
 use crate::vocabulary::{Instant, LinkRole};
 use std::time::Duration;
 
@@ -178,4 +178,37 @@ fn f1_what_was_asked_while_the_external_link_was_down_does_not_count() {
     (0..2).for_each(|at| bench.input(at, link(true)));
     bench.always("the stranger's", 1000, |bench| bench.holders(service(2)).is_empty());
     bench.wait("service 2", 3000, |bench| bench.holders(service(2)).len() == 1);
+}
+
+/// The next holder of service 2, whose faker stalls when it is asked to take it.
+fn asked_to_take() -> (Bench, usize) {
+    let (mut bench, _) = bereaved(OnConflict::Wait);
+    for at in [0, 1] {
+        bench.set_faker(at, Worker::Hangs);
+    }
+    let wants = |bench: &Bench, at: usize| bench.machines[at].order.services.contains(&service(2));
+    bench.wait("the order to take it", 800, |bench| (0..2).any(|at| wants(bench, at)));
+    let taker = (0..2).find(|&at| wants(&bench, at)).expect("waited for");
+    (bench, taker)
+}
+
+#[test]
+fn f1_an_answer_before_the_address_is_up_stops_the_take() {
+    use {OnConflict::Force, OnConflict::Wait, Planted::LateAnswersIgnored};
+    for (on_conflict, planted, taken) in
+        [(Wait, None, false), (Wait, Some(LateAnswersIgnored), true), (Force, None, true)]
+    {
+        let (mut bench, taker) = asked_to_take();
+        let mut config = (*bench.config).clone();
+        config.cluster.on_conflict = on_conflict;
+        bench.input(taker, Input::Reload(config.into()));
+        bench.plant(planted);
+        bench.input(taker, Input::Claimed { service: service(2), mac: [2, 0, 0, 0, 0, 9] });
+        bench.set_faker(taker, Worker::Works);
+        assert_eq!(bench.holders(service(2)).contains(&taker), taken, "{on_conflict:?} {planted:?}");
+        if !taken {
+            bench.always("the latch", 1_500, |bench| bench.holders(service(2)).is_empty());
+            bench.wait("service 2 elsewhere", 2_000, |bench| bench.holders(service(2)) == [taker]);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 24] = [
+const ALL: [Planted; 25] = [
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -31,6 +31,7 @@ const ALL: [Planted; 24] = [
     Planted::GrantBeyondRoot,
     Planted::NoMargin,
     Planted::TakeWithoutLook,
+    Planted::LateAnswersIgnored,
     Planted::ActOnProposal,
     Planted::OwnTimesAlone,
     Planted::MovesBlindly,
@@ -59,6 +60,7 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::GrantBeyondRoot, Drill::Isolation, &[46, 259, 322]),
     (Planted::NoMargin, Drill::Isolation, &[2, 6, 18]),
     (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
+    (Planted::LateAnswersIgnored, Drill::Stalls, &[0, 2, 7]),
     (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
     (Planted::OwnTimesAlone, Drill::Times, &[50, 62, 203]),
     (Planted::MovesBlindly, Drill::Parts, &[5, 17, 21]),
@@ -79,6 +81,7 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::OrderByVersionAlone => &[Drill::Amnesia, Drill::Moves],
         Planted::OwnTimesAlone => &[Drill::Times],
         Planted::MovesBlindly | Planted::RivalsAreSilent => &[Drill::Parts],
+        Planted::LateAnswersIgnored => &[Drill::Stalls],
         Planted::LookCountsCutOff => &[Drill::Arbiter],
         Planted::ReleaseUntold | Planted::BaseForgotten => &[Drill::Isolation],
         Planted::LookNotLatched | Planted::TakeWithoutLook | Planted::QuickWithoutProof => &[Drill::Stopped],

@@ -18,7 +18,7 @@ impl World {
             Effect::Announce { service } => {
                 self.announce(node, service);
             }
-            Effect::Probe { service } => self.probe(node, service),
+            Effect::Probe { service, leeway } => self.probe(node, service, leeway),
             Effect::AskArbiter => self.ask_arbiter(node),
             Effect::Run { service, action, token } => self.run_command(node, service, action, token),
             Effect::Store { record, token } => self.store(node, *record, token),

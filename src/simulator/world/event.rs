@@ -1,6 +1,7 @@
 //! What can happen, and the order of the queue: earliest first, then as scheduled. Pure values.
 
 use super::guardian::Dead;
+use super::neighbours::Probe;
 use crate::controller::{Action, LocalFault, Tampering};
 use crate::simulator::clock::Nanos;
 use crate::simulator::plan::Class;
@@ -41,7 +42,7 @@ pub enum Event {
     /// A send failed on this machine.
     SendFailed { node: usize, life: u32, role: LinkRole, fault: LocalFault },
     /// A probe leaves late.
-    ProbeLeaves { node: usize, life: u32, service: ServiceId },
+    ProbeLeaves { node: usize, life: u32, probe: Probe },
     /// The faker found that others' hands were at an address: told behind its report.
     Tampered { node: usize, life: u32, service: ServiceId, how: Tampering },
     /// Others' hands take an address away, this time and so many more times.

@@ -18,8 +18,11 @@ impl World {
     pub(super) fn serve(&mut self, node: usize, wanted: Wanted) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         let changed = process.faker.wanted.number != wanted.number;
-        let before = std::mem::replace(&mut process.faker.wanted, wanted).services;
-        self.judge_takes(node, &before);
+        let faker = &mut process.faker;
+        let before = std::mem::replace(&mut faker.wanted, wanted).services;
+        let wanted = &faker.wanted.services;
+        faker.coming.retain(|service| wanted.contains(service));
+        faker.coming.extend(wanted.iter().filter(|service| !before.contains(service)));
         self.faker_alarm(node);
         self.forget_the_unwanted(node);
         // Every new set is answered, even if the kernel has it already.
@@ -68,10 +71,13 @@ impl World {
         if let Some(alias) = extra {
             return Some((alias.service, false));
         }
-        if self.now < faker.retry_at {
+        if self.now < faker.retry_at.max(faker.stalled_until) {
             return None;
         }
-        let waits = |service| faker.later.is_some_and(|(later, at)| later == service && self.now < at);
+        let doubts = |service| faker.doubted.iter().any(|&(it, until)| it == service && self.now < until);
+        let waits = |service| {
+            doubts(service) || faker.later.is_some_and(|(later, at)| later == service && self.now < at)
+        };
         desired.clone().find(|&service| !host.has(service) && !waits(service)).map(|service| (service, true))
     }
 
@@ -99,6 +105,7 @@ impl World {
                 if failed {
                     self.faker_failed(node, service);
                 } else {
+                    self.judge_take(node, service);
                     self.add_alias(node, service);
                     if !back {
                         self.announce_at_once(node, service);
@@ -114,6 +121,26 @@ impl World {
             None => {}
         }
         self.faker_acts(node);
+    }
+
+    pub(super) fn faker_stalls(&mut self, node: usize, until: Nanos) {
+        let life = self.hosts[node].life;
+        if let Some(process) = self.hosts[node].process.as_mut() {
+            let until = until.max(process.faker.stalled_until);
+            process.faker.stalled_until = until;
+            self.schedule_at(until, Event::FakerWakes { node, life });
+        }
+    }
+
+    /// F1: no address of that service before the answers to a late probe had their time.
+    pub(super) fn faker_doubts(&mut self, node: usize, service: ServiceId) {
+        let life = self.hosts[node].life;
+        let until = self.now + self.config.cluster.hello_interval.as_nanos() as Nanos / 8;
+        if let Some(process) = self.hosts[node].process.as_mut() {
+            process.faker.doubted.retain(|&(it, _)| it != service);
+            process.faker.doubted.push((service, until));
+            self.schedule_at(until, Event::FakerWakes { node, life });
+        }
     }
 
     fn announce_at_once(&mut self, node: usize, service: ServiceId) {

@@ -186,26 +186,30 @@ impl World {
         self.strangers.iter().any(|stranger| stranger.service == service)
     }
 
-    /// F2: of what this node wants from now on, and did not before.
-    pub(super) fn judge_takes(&mut self, node: usize, before: &[ServiceId]) {
+    /// F2: of an address that comes up, and is not put back.
+    pub(super) fn judge_take(&mut self, node: usize, service: ServiceId) {
+        let Some(process) = self.hosts[node].process.as_mut() else { return };
+        let known = process.faker.coming.len();
+        process.faker.coming.retain(|&coming| coming != service);
+        if process.faker.coming.len() == known {
+            return;
+        }
         if self.strangers.is_empty() || self.config.cluster.on_conflict == OnConflict::Force {
             return;
         }
         let now = self.now;
         let Some(process) = self.hosts[node].process.as_ref() else { return };
         let weather = &self.network.weather[lan(LinkRole::External)];
-        let surely = (weather.loss, weather.delay, self.ills.slow_faker) == (0, 0, 0);
+        let surely = (weather.loss, weather.delay) == (0, 0);
         let reached = self.network.reaches_stranger(node) && self.network.hears_stranger(node);
-        let new = process.faker.wanted.services.iter().filter(|service| !before.contains(service));
-        let takes = new.filter_map(|&service| {
-            let stranger = self.strangers.iter().find(|stranger| stranger.service == service)?;
-            let unseen = Looked { service, since: now, last: now, answered: None };
-            let look = process.looked.iter().find(|look| look.service == service).unwrap_or(&unseen);
-            let (looks_since, answered, stranger_since) = (look.since, look.answered, stranger.since);
-            Some(Take { node, service, looks_since, answered, stranger_since, reached, surely })
-        });
-        let takes: Vec<Take> = takes.collect();
-        takes.iter().for_each(|take| self.checker.taken(now, take));
+        let Some(stranger) = self.strangers.iter().find(|stranger| stranger.service == service) else {
+            return;
+        };
+        let unseen = Looked { service, since: now, last: now, answered: None };
+        let look = process.looked.iter().find(|look| look.service == service).unwrap_or(&unseen);
+        let (looks_since, answered, stranger_since) = (look.since, look.answered, stranger.since);
+        self.checker
+            .taken(now, &Take { node, service, looks_since, answered, stranger_since, reached, surely });
     }
 
     /// Everything heals: a stranger is gone before anybody looks, and no hands come again.

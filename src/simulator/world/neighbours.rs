@@ -8,17 +8,25 @@ use crate::simulator::host::Looked;
 use crate::simulator::network::lan;
 use crate::simulator::plan::ARBITER;
 use crate::vocabulary::{LinkRole, ServiceId};
+use std::time::Duration;
 
 /// Who probed an address so lately is interested in who announces it.
 const INTEREST: Nanos = SECOND;
-/// A probe that leaves late does so by up to this.
-const LATE: Nanos = 80 * MILLI;
+/// A faker that stalls does so for up to this.
+const STALL: Nanos = 80 * MILLI;
+
+/// One that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    service: ServiceId,
+    asked: Nanos,
+    leeway: Duration,
+}
 
 impl World {
     /// ARP request for this address, to everybody.
-    pub(super) fn probe(&mut self, node: usize, service: ServiceId) {
+    pub(super) fn probe(&mut self, node: usize, service: ServiceId, leeway: Duration) {
         let (now, gap) = (self.now, self.one_look());
-        let life = self.hosts[node].life;
         if let Some(process) = self.hosts[node].process.as_mut() {
             let before = process.looked.iter().find(|look| look.service == service).copied();
             let new = Looked { service, since: now, last: now, answered: None };
@@ -27,10 +35,14 @@ impl World {
             process.looked.push(Looked { last: now, ..look });
         }
         if self.random.chance(self.ills.slow_faker) {
-            let late = self.random.below(LATE);
-            self.schedule(late, Event::ProbeLeaves { node, life, service });
-        } else {
-            self.probe_leaves(node, life, service);
+            let stall = self.random.below(STALL);
+            self.faker_stalls(node, now + stall);
+        }
+        let life = self.hosts[node].life;
+        let probe = Probe { service, asked: now, leeway };
+        match self.hosts[node].process.as_ref().map(|process| process.faker.stalled_until) {
+            Some(until) if until > now => self.schedule_at(until, Event::ProbeLeaves { node, life, probe }),
+            _ => self.probe_leaves(node, life, probe),
         }
     }
 
@@ -39,8 +51,15 @@ impl World {
         self.config.cluster.hello_interval.as_nanos() as Nanos / 4
     }
 
-    pub(super) fn probe_leaves(&mut self, node: usize, life: u32, service: ServiceId) {
-        if self.hosts[node].life != life || self.refused(node) {
+    pub(super) fn probe_leaves(&mut self, node: usize, life: u32, probe: Probe) {
+        let Probe { service, asked, leeway } = probe;
+        if self.hosts[node].life != life {
+            return;
+        }
+        if u128::from(self.now - asked) > leeway.as_nanos() {
+            self.faker_doubts(node, service);
+        }
+        if self.refused(node) {
             return;
         }
         for other in (0..self.hosts.len()).filter(|other| *other != node) {

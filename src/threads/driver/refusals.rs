@@ -16,7 +16,7 @@ pub struct Refusals {
 impl Refusals {
     /// An order was refused: why sends on the external link failed, as the controller is told once in T at most.
     pub fn refused(&mut self, now: Instant, hello_interval: Duration, order: &Order) -> Option<LocalFault> {
-        if !matches!(order, Order::Probe(_)) || now < self.next_word {
+        if !matches!(order, Order::Probe { .. }) || now < self.next_word {
             return None;
         }
         self.next_word = now + hello_interval;
@@ -36,7 +36,7 @@ mod tests {
         for order in [Order::Compare, Order::Announce(service), Order::AskArbiters] {
             assert_eq!(refusals.refused(start, t, &order), None, "{order:?}: nobody counts it as silence");
         }
-        let probe = Order::Probe(service);
+        let probe = Order::Probe { service, asked: start, leeway: t };
         assert_eq!(refusals.refused(start, t, &probe), Some(LocalFault::Full));
         assert_eq!(refusals.refused(start + t / 2, t, &probe), None);
         assert_eq!(refusals.refused(start + t, t, &probe), Some(LocalFault::Full));

@@ -48,6 +48,28 @@ impl Work {
         }
     }
 
+    /// F1: the controller counts a probe when it asks for it. After a stall many leave at once, and the order to take what
+    /// they are for waits right behind them: answers have their time before it is carried out, and whoever is heard
+    /// meanwhile stops it.
+    pub(super) fn see_when_it_left(&mut self, service: ServiceId, asked: Instant, leeway: Duration) {
+        let left = clock::now();
+        if left.since(asked) > leeway {
+            // A probe interval, at least.
+            let time = self.faker.published.config().cluster.hello_interval / 8;
+            self.doubted.insert(service, left + time);
+        }
+    }
+
+    /// And until when.
+    pub(super) fn doubted_addresses(&mut self, config: &Config) -> BTreeMap<IpAddr, Instant> {
+        let now = clock::now();
+        self.doubted.retain(|_, until| *until > now);
+        let services = self.doubted.iter().filter_map(|(&id, &until)| Some((config.service(id)?, until)));
+        let addresses =
+            services.flat_map(|(it, until)| it.addresses.iter().map(move |it| (it.address, until)));
+        addresses.collect()
+    }
+
     /// Q2. As itself where the card has an address of its own; else as a probe (RFC 5227), which a Linux or
     /// BSD gateway answers as well.
     pub(super) fn ask_arbiters(&mut self) {

@@ -109,6 +109,11 @@ fn addresses() -> String {
     run("ip -o addr show dev eth0 scope global")
 }
 
+/// As long after it was asked for as it takes.
+fn probe(name: &str) -> Order {
+    Order::Probe { service: service(name), asked: clock::now(), leeway: Duration::MAX }
+}
+
 const LONG: Duration = Duration::from_secs(100);
 
 #[test]
@@ -351,7 +356,7 @@ fn announcements_are_heard_only_of_what_is_up() {
         lab.orders.offer(Order::Announce(service("www2"))).expect("room");
         lab.serve(&[service("www2")], LONG);
         assert_eq!(lab.present(), [service("www2")]);
-        lab.orders.offer(Order::Probe(service("www1"))).expect("room");
+        lab.orders.offer(probe("www1")).expect("room");
         lab.orders.offer(Order::Announce(service("www1"))).expect("room");
         lab.orders.offer(Order::Announce(service("www2"))).expect("room");
         lab.end();

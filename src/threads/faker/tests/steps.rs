@@ -46,6 +46,46 @@ impl Steps {
     }
 }
 
+/// After a stall the probes leave, and the order to take what they are for waits right behind them.
+#[test]
+fn what_was_asked_too_late_waits_for_its_answers() {
+    within(|| {
+        let mut steps = steps();
+        let order =
+            |asked: Instant, leeway: Duration| Order::Probe { service: service("www2"), asked, leeway };
+        steps.want(&["www3"], LONG, &[]);
+        steps.turn_for(order(clock::now(), LONG));
+        assert_eq!(steps.said(), Some(vec![service("www3")]), "in time: nothing else is said");
+        let asked = clock::now();
+        clock::sleep_until(asked + Duration::from_millis(20));
+        steps.want(&["www2", "www3"], LONG, &[]);
+        steps.turn_for(order(asked, Duration::from_millis(10)));
+        assert_eq!(steps.said(), Some(vec![service("www3")]), "it is answered, and not up");
+        steps.turn_for(Order::Compare);
+        assert!(!addresses().contains("203.0.113.22/24"));
+        let until = *steps.work.doubted.values().next().expect("one");
+        assert!(steps.work.next_wake() <= until, "nobody has to remind it");
+        // `hello_interval` is ten seconds here; they are over.
+        steps.work.doubted.values_mut().for_each(|until| *until = clock::now());
+        steps.turn_for(Order::Compare);
+        assert_eq!(steps.said(), Some(vec![service("www2"), service("www3")]));
+    });
+}
+
+/// Others' hands took it away: it was looked at long ago, and is put back whatever is asked now.
+#[test]
+fn what_is_put_back_waits_for_nobody() {
+    within(|| {
+        let mut steps = steps();
+        steps.want(&["www2"], LONG, &[]);
+        steps.turn_for(Order::Compare);
+        steps.work.doubted.insert(service("www2"), clock::now() + LONG);
+        run("ip addr del 203.0.113.22/24 dev eth0");
+        steps.turn_for(Order::Compare);
+        assert!(addresses().contains("203.0.113.22/24"));
+    });
+}
+
 #[test]
 fn what_cannot_be_read_is_neither_gone_nor_answered() {
     within(|| {
@@ -128,11 +168,11 @@ fn an_order_that_was_dropped_is_made_up_for() {
     within(|| {
         let mut steps = steps();
         steps.want(&["www2"], LONG, &[]);
-        steps.turn_for(Order::Probe(service("www1")));
+        steps.turn_for(probe("www1"));
         assert_eq!(steps.said(), Some(vec![service("www2")]));
         // As many as before.
         steps.want(&["www3"], LONG, &[]);
-        steps.turn_for(Order::Probe(service("www1")));
+        steps.turn_for(probe("www1"));
         assert_eq!(steps.said(), Some(vec![service("www3")]));
         // Only what is wanted is renewed: for anything else it is looked at the card.
         steps.want(&["www2"], LONG, &[]);
@@ -154,7 +194,7 @@ fn orders_that_wait_put_no_end_off() {
         steps.want(&["www2", "www3"], LONG, &[("www3", soon)]);
         steps.turn_for(Order::Compare);
         for _ in 0..100 {
-            steps.orders.offer(Order::Probe(service("www1"))).expect("room");
+            steps.orders.offer(probe("www1")).expect("room");
         }
         clock::sleep_until(soon);
         // The first of the hundred, if it was not gone before they came.
