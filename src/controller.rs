@@ -124,7 +124,7 @@ pub struct Controller {
     rests_until: Instant,
     ballot: Option<succession::Ballot>,
     asking: arbiter::Asking,
-    services: BTreeMap<ServiceId, serving::Local>,
+    services: serving::Services,
     /// What the own checks say: unfit for these, and of those, given up.
     unfit: Vec<ServiceId>,
     given_up: Vec<ServiceId>,
@@ -256,7 +256,7 @@ impl Controller {
             rests_until: Instant::ZERO,
             ballot: None,
             asking: arbiter::Asking::new(),
-            services: BTreeMap::new(),
+            services: serving::Services::default(),
             unfit: Vec::new(),
             given_up: Vec::new(),
             cut_off: false,

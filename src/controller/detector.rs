@@ -367,7 +367,7 @@ impl Controller {
             if now.since(self.heard(node)) <= self.timing.p {
                 return self.roll_call(now, from, node, 0, Duration::ZERO);
             }
-            if self.observers(node).contains(&self.me) {
+            if self.is_observer(node) {
                 self.suspect(now, node, Why::FailDown);
             }
         }

@@ -219,7 +219,7 @@ impl Controller {
             given_up: self.given_up.clone(),
             ..Report::default()
         };
-        for (&id, local) in &self.services {
+        for (&id, local) in self.services.iter() {
             if local.may_be_up() {
                 report.holding.push(id);
             } else if local.declined.is_some_and(|epoch| epoch == self.epoch()) {

@@ -374,7 +374,7 @@ impl Controller {
         self.links.values().any(failing) && self.links.values().all(|link| failing(link) || !link.carrier)
     }
 
-    fn report_soon(&mut self, now: Instant) {
+    pub(super) fn report_soon(&mut self, now: Instant) {
         self.dirty = true;
         if self.office.is_none() && self.is_member() {
             self.ask(now);

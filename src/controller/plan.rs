@@ -284,7 +284,7 @@ impl Controller {
         for (node, service) in failed {
             self.remember_failure(now, node, service);
         }
-        let own: Vec<ServiceId> = self.own_failures();
+        let own = if self.external_ok() && !self.has_given_up() { self.own_failures() } else { Vec::new() };
         for service in own {
             self.remember_failure(now, self.me, service);
         }
@@ -306,12 +306,11 @@ impl Controller {
         if node == self.me {
             return self.external_ok();
         }
-        let office = self.office.as_ref();
-        let office_held = office.is_some();
-        let report = office.and_then(|office| office.followers.get(&node)).and_then(|f| f.report.as_ref());
-        if office_held {
-            return report.is_none_or(|(_, report)| report.external_ok);
+        let follower = self.office.as_ref().and_then(|office| office.followers.get(&node));
+        if let Some((_, report)) = follower.and_then(|follower| follower.report.as_ref()) {
+            return report.external_ok;
         }
+        // Who has just won has no reports yet.
         let links = self.peers.get(&node).and_then(|peer| peer.status.as_ref()).map(|status| &status.links);
         links.is_none_or(|links| links.iter().all(|link| link.role != LinkRole::External || link.up))
     }

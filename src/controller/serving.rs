@@ -21,9 +21,11 @@ mod fresh;
 mod handover;
 mod look;
 mod scripts;
+mod services;
 
 use conflict::Rival;
 use look::{Look, Takers};
+pub(super) use services::Services;
 
 /// One service on this node.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +40,10 @@ pub(super) struct Local {
     careful_until: Option<Instant>,
     /// Not before a newer version: the start failed at that epoch.
     pub declined: Option<Epoch>,
-    /// That was because it heard nobody.
+    /// That was because it heard nobody, or had no external link.
     gave_up: bool,
+    /// At that epoch it was declined for want of the external link.
+    linkless: Option<Epoch>,
     /// The stranger who answers for its address.
     pub stranger: Option<[u8; 6]>,
     look: Option<Look>,
@@ -143,6 +147,14 @@ impl Local {
         !self.wanted && self.look.is_some_and(|look| look.blocked_until.is_some())
     }
 
+    /// Nothing is done about it here, and nothing remembered that could be in the way of the next time.
+    fn rests(&self) -> bool {
+        let looks = self.looks() || self.careful_until.is_some() || self.rival.is_some();
+        let moves = self.handover.is_some() || self.invited.is_some() || self.answered.is_some();
+        let serves = self.may_be_up() || self.script != Script::Stopped || !self.announcements.is_empty();
+        !looks && !moves && !serves && self.declined.is_none()
+    }
+
     /// Its aliases are up, or shall be, or nobody knows yet that they are not.
     pub fn may_be_up(&self) -> bool {
         self.wanted || self.present || self.dropped.is_some()
@@ -177,10 +189,7 @@ impl Controller {
         if !self.is_member() || self.parting {
             return Duty::None;
         }
-        let hasty = self.proposed.as_ref().filter(|_| self.planted(Planted::ActOnProposal));
-        let Some(slot) = hasty.or(self.committed.as_ref()).and_then(|state| state.slot(service)) else {
-            return Duty::None;
-        };
+        let Some(slot) = self.acted_on().and_then(|state| state.slot(service)) else { return Duty::None };
         let mine = slot.holder == Some(self.me);
         match slot.phase {
             Phase::Held if mine => Duty::Hold,
@@ -192,30 +201,38 @@ impl Controller {
         }
     }
 
+    fn acted_on(&self) -> Option<&State> {
+        let hasty = self.proposed.as_ref().filter(|_| self.planted(Planted::ActOnProposal));
+        hasty.or(self.committed.as_ref())
+    }
+
     pub(super) fn serving_timeout(&self) -> Instant {
-        let mut next = if self.lease.held { self.serving_until() } else { Instant::MAX };
-        next = next.min(self.next_question());
-        for local in self.services.values() {
-            if let Some(look) = &local.look {
-                next = next.min(look.next);
-                // The moment at which the last probe may count as unanswered.
-                let ripe = look.last + self.look_patience(look);
-                if ripe > self.clock {
-                    next = next.min(ripe);
-                }
+        let next = if self.lease.held { self.serving_until() } else { Instant::MAX };
+        next.min(self.next_question()).min(self.services.due(self.clock, |local| self.local_due(local)))
+    }
+
+    /// When something is due of one service.
+    fn local_due(&self, local: &Local) -> Instant {
+        let mut next = Instant::MAX;
+        if let Some(look) = &local.look {
+            next = look.next;
+            // The moment at which the last probe may count as unanswered.
+            let ripe = look.last + self.look_patience(look);
+            if ripe > self.clock {
+                next = next.min(ripe);
             }
-            if let Some(handover) = &local.handover {
-                let sends = !handover.heard && handover.had;
-                next = next.min(handover.until).min(if sends { handover.next_send } else { Instant::MAX });
-            }
-            if let Some(rival) = &local.rival {
-                next = next.min(rival.due());
-            }
-            if local.present
-                && let Some(&due) = local.announcements.front()
-            {
-                next = next.min(due);
-            }
+        }
+        if let Some(handover) = &local.handover {
+            let sends = !handover.heard && handover.had;
+            next = next.min(handover.until).min(if sends { handover.next_send } else { Instant::MAX });
+        }
+        if let Some(rival) = &local.rival {
+            next = next.min(rival.due());
+        }
+        if local.present
+            && let Some(&due) = local.announcements.front()
+        {
+            next = next.min(due);
         }
         next
     }
@@ -223,7 +240,8 @@ impl Controller {
     /// L6 first, then what is due.
     pub(super) fn serving_tick(&mut self, now: Instant) {
         self.check_lease(now);
-        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        let active = self.services.iter().filter(|(_, local)| !local.rests());
+        let ids: Vec<ServiceId> = active.map(|(&id, _)| id).collect();
         for id in ids {
             self.tick_look(now, id);
             self.tick_handover(now, id);
@@ -240,7 +258,7 @@ impl Controller {
             self.lease.held = false;
             self.lose_care(now);
             let mut lost = Vec::new();
-            for (&id, local) in &mut self.services {
+            for (&id, local) in self.services.iter_mut() {
                 if local.wanted {
                     local.wanted = false;
                     local.look = None;
@@ -284,7 +302,7 @@ impl Controller {
         if self.services.is_empty() || !std::mem::take(&mut self.stirred) {
             return;
         }
-        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        let ids = self.stirring();
         let takers = OnceCell::new();
         for id in ids {
             match self.duty(id) {
@@ -346,7 +364,15 @@ impl Controller {
         if local.wanted && !local.fresh.is_empty() && external {
             return self.look_for_fresh(now, id);
         }
-        if local.wanted || local.declined.is_some() || !external {
+        if local.wanted || local.declined.is_some() {
+            return;
+        }
+        if !external {
+            // What is up goes by a planned move. A controller that is new does not know of the link yet.
+            if !local.may_be_up() {
+                local.look = None;
+                self.give_up(now, id);
+            }
             return;
         }
         if local.look.is_none_or(|look| look.beside) {
@@ -507,7 +533,8 @@ impl Controller {
 
     /// At this very epoch: no failure of a service, and over with the next version.
     pub(super) fn has_given_up(&self) -> bool {
-        self.serving.given_up == Some(self.epoch())
+        let epoch = Some(self.epoch());
+        self.serving.given_up == epoch || self.services.values().any(|local| local.linkless == epoch)
     }
 
     /// Services that this node declined at the committed epoch.
@@ -555,7 +582,7 @@ impl Controller {
     /// Everything goes, at once (J3).
     pub(super) fn release_all(&mut self, now: Instant, why: Why) {
         let mut released = Vec::new();
-        for (&id, local) in &mut self.services {
+        for (&id, local) in self.services.iter_mut() {
             local.look = None;
             local.handover = None;
             local.invited = None;

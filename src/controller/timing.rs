@@ -68,6 +68,7 @@ impl Controller {
         }
         let old = std::mem::replace(&mut self.timing, timing);
         self.retimed_at = now;
+        self.services.forget_due();
         self.former.retain(|&(_, until)| now < until);
         if !self.planted(Planted::OwnTimesAlone) {
             self.former.push((old, now + old.member.max(timing.member)));

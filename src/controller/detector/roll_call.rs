@@ -5,6 +5,9 @@ use super::*;
 /// More than so many are asked by one broadcast.
 const MOST_ASKED: usize = 8;
 
+/// D3: the controller and two more.
+const OBSERVERS: usize = 3;
+
 impl Controller {
     /// To all at first; then to those who have not answered or can still be witnesses: the observers and the
     /// suspect's neighbours. Where only the path is at fault the observers alone are asked: no storm.
@@ -44,8 +47,21 @@ impl Controller {
         nodes.sort_by_cached_key(|&node| {
             std::cmp::Reverse((Some(node) == self.controller(), self.priority(node)))
         });
-        nodes.truncate(3);
+        nodes.truncate(OBSERVERS);
         nodes
+    }
+
+    /// Is it this node?
+    pub(in crate::controller) fn is_observer(&self, suspect: NodeId) -> bool {
+        let me = self.me;
+        if me == suspect || !self.members().any(|node| node == me) {
+            return false;
+        }
+        let controller = self.controller();
+        let place = |node: NodeId| (Some(node) == controller, self.priority(node), std::cmp::Reverse(node));
+        let mine = place(me);
+        let before = self.members().filter(|&node| node != suspect && place(node) > mine);
+        before.take(OBSERVERS).count() < OBSERVERS
     }
 
     /// D4: absent from the roll call for p ⇒ suspect as well: several that died together are found in one
@@ -92,7 +108,7 @@ impl Controller {
         if known.is_some_and(|member| member.incarnation == life) {
             let news = !self.is_doubtful(suspect);
             self.rumours.insert(suspect, now);
-            let observer = self.observers(suspect).contains(&self.me);
+            let observer = self.is_observer(suspect);
             if observer && now.since(self.heard(suspect)) > self.timing.p {
                 self.suspect(now, suspect, Why::Witness);
             }

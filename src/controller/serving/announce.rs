@@ -11,11 +11,12 @@ const ANNOUNCE_AGAIN: [Duration; 3] =
 impl Controller {
     pub(super) fn tick_announcements(&mut self, now: Instant, id: ServiceId) {
         let refresh = self.config.cluster.arp_refresh;
-        let jitter = self.nonce() % 200;
-        let Some(local) = self.services.get_mut(&id) else { return };
-        if !local.present || local.announcements.front().is_none_or(|&due| now < due) {
+        let due = |local: &Local| local.present && local.announcements.front().is_some_and(|&due| now >= due);
+        if !self.services.get(&id).is_some_and(due) {
             return;
         }
+        let jitter = self.nonce() % 200;
+        let local = self.services.get_mut(&id).expect("looked at above");
         local.announcements.pop_front();
         if local.announcements.is_empty() && !refresh.is_zero() {
             let jittered = refresh * u32::try_from(900 + jitter).unwrap_or(1000) / 1000;

@@ -71,8 +71,8 @@ impl Controller {
 
     /// When a part of the cluster asks again who else has what it serves.
     pub(super) fn next_question(&self) -> Instant {
-        let serves = self.services.values().any(|local| local.wanted && local.present);
-        if serves && self.is_apart() { self.serving.next_question } else { Instant::MAX }
+        let serves = || self.services.values().any(|local| local.wanted && local.present);
+        if self.is_apart() && serves() { self.serving.next_question } else { Instant::MAX }
     }
 
     pub(super) fn ask_who_else(&mut self, now: Instant) {

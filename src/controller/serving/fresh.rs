@@ -14,7 +14,7 @@ impl Controller {
         };
         let mut moved = Vec::new();
         let mut changed = false;
-        for (&id, local) in &mut self.services {
+        for (&id, local) in self.services.iter_mut() {
             let (before, after) = (addresses(old, id), addresses(&config, id));
             changed |= before != after;
             if after.is_empty() {

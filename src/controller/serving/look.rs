@@ -510,7 +510,7 @@ impl Controller {
     /// else who has it: as good as TAKE_OVER, which this node may have missed.
     pub(in crate::controller) fn hear_who_holds(&mut self, now: Instant, from: NodeId, status: &Status) {
         let stay = self.longest_stay();
-        for (&id, local) in &mut self.services {
+        for (&id, local) in self.services.iter_mut() {
             let long = local.named.is_some_and(|(node, since)| node == from && now.since(since) >= stay);
             if long && !status.strangers.iter().any(|it| it.service == id && !it.served) {
                 local.taker = Some(from);

@@ -126,6 +126,15 @@ impl Controller {
         }
     }
 
+    /// What is this node's to hold and cannot be held here now, which is nobody's failure: another one shall have it.
+    pub(in crate::controller) fn give_up(&mut self, now: Instant, id: ServiceId) {
+        let epoch = self.epoch();
+        if let Some(local) = self.services.get_mut(&id) {
+            (local.declined, local.gave_up, local.linkless) = (Some(epoch), true, Some(epoch));
+        }
+        self.report_soon(now);
+    }
+
     /// Commands that still run, for the orderly leave.
     pub(in crate::controller) fn scripts_run(&self) -> bool {
         self.services.values().any(|local| matches!(local.script, Script::Starting(_) | Script::Stopping(_)))

@@ -99,6 +99,34 @@ fn a_send_that_fails_is_no_silence_of_the_other_side() {
     }
 }
 
+/// The node without its external link has nothing left, so it is the least-loaded; and who becomes the controller has no report
+/// of it yet. STATUS has said it, if the link was lost long ago.
+#[test]
+fn a_new_controller_leaves_nothing_with_a_node_without_its_external_link() {
+    for before in [30, 3000] {
+        let mut bench = Bench::formed(5);
+        bench.run(3000);
+        bench.input(4, Input::Link { role: LinkRole::External, up: false });
+        bench.wait("its service elsewhere", 1000, |bench| {
+            let holders = bench.holders(service(4));
+            holders.len() == 1 && holders != [4]
+        });
+        bench.run(before);
+        bench.kill(0);
+        let served = |bench: &Bench, at: usize| {
+            let holders = bench.holders(service(at));
+            holders.len() == 1 && ![0, 4].contains(&holders[0])
+        };
+        bench.wait("all of them served", 600, |bench| (0..5).all(|at| served(bench, at)));
+        let failed =
+            |event: &Event| matches!(event, Event::Assigned { why: crate::controller::Why::StartFailed, .. });
+        assert!((1..5).all(|at| bench.event(at, failed).is_none()), "nobody has failed");
+        bench.input(4, Input::Link { role: LinkRole::External, up: true });
+        bench.start(0);
+        bench.wait("everything at home", 20_000, Bench::is_settled);
+    }
+}
+
 #[test]
 fn a_path_cut_between_two_moves_nothing() {
     // (from, to, both directions)
