@@ -2,7 +2,7 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands`
-//! others' hands and own faults, `partitions` cuts and heals, `configured` one configuration for all, `checked` and
+//! others' hands and own faults, `partitions` cuts and heals, `quorums` the same where fewer than a majority may serve, `configured` one configuration for all, `checked` and
 //! `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
 //! `monitor` what a browser shows of all that,
 //! `operators` what an operator sees,
@@ -23,6 +23,7 @@ mod monitor;
 mod operators;
 mod partitions;
 mod placed;
+mod quorums;
 mod remains;
 
 use crate::interrupt;
@@ -98,6 +99,13 @@ pub fn run(options: &Options) -> Outcome<bool> {
         let mut plan = plan(options, nodes, Scripts::None);
         plan.extra.push_str("quorum = majority\n");
         tally.group(&plan, &nodes.to_string(), &tests.iter().collect::<Vec<_>>())?;
+    }
+    for (lines, tests) in
+        [("quorum = arbiter\narbiter = 203.0.113.1\n", quorums::ARBITER), ("quorum = none\n", quorums::NONE)]
+    {
+        let mut plan = plan(options, 5, Scripts::None);
+        plan.extra += lines;
+        tally.group(&plan, "5", &tests.iter().collect::<Vec<_>>())?;
     }
     for (scripts, tests) in [(Scripts::Serving, checked::STARTED), (Scripts::None, checked::RUNNING)] {
         let mut plan = plan(options, 4, scripts);

@@ -6,6 +6,7 @@
 //! heard moves nothing; after the heal each service changes hands at most once, and all are of one mind.
 
 use super::Test;
+use super::hands::entries;
 use crate::checks;
 use crate::interrupt::{pause, wait_until};
 use crate::namespace::{Outcome, run};
@@ -73,15 +74,15 @@ fn each_alone_external(stage: &mut Stage) -> Outcome<()> {
 
 /// Neighbours that do not hear each other, the office not among them; then one of them has it.
 fn pair(stage: &mut Stage) -> Outcome<()> {
-    nothing_moves(stage, &between(&[2], &[3], &Lan::ALL, true))?;
-    nothing_moves(stage, &between(&[0], &[1], &Lan::ALL, true))
+    path_is_reported(stage, &between(&[2], &[3], &Lan::ALL, true))?;
+    path_is_reported(stage, &between(&[0], &[1], &Lan::ALL, true))
 }
 
 fn pair_one_way(stage: &mut Stage) -> Outcome<()> {
-    nothing_moves(stage, &between(&[2], &[3], &Lan::ALL, false))?;
-    nothing_moves(stage, &between(&[3], &[2], &Lan::ALL, false))?;
-    nothing_moves(stage, &between(&[0], &[1], &Lan::ALL, false))?;
-    nothing_moves(stage, &between(&[1], &[0], &Lan::ALL, false))
+    path_is_reported(stage, &between(&[2], &[3], &Lan::ALL, false))?;
+    path_is_reported(stage, &between(&[3], &[2], &Lan::ALL, false))?;
+    path_is_reported(stage, &between(&[0], &[1], &Lan::ALL, false))?;
+    path_is_reported(stage, &between(&[1], &[0], &Lan::ALL, false))
 }
 
 fn controller_alone(stage: &mut Stage) -> Outcome<()> {
@@ -135,6 +136,33 @@ fn nothing_moves(stage: &mut Stage, cut: &[WireFault]) -> Outcome<()> {
     still_at_home(stage, start)?;
     heal(stage)?;
     still_at_home(stage, start)
+}
+
+/// And an event names the path: nobody else hears of it.
+fn path_is_reported(stage: &mut Stage, cut: &[WireFault]) -> Outcome<()> {
+    let told = |stage: &Stage| -> Outcome<Vec<Vec<Value>>> {
+        (0..stage.world.nodes.len()).map(|index| entries(stage, index, "path-fault")).collect()
+    };
+    let before = told(stage)?;
+    nothing_moves(stage, cut)?;
+    let ends: Vec<&str> = cut
+        .iter()
+        .filter_map(|fault| match fault {
+            WireFault::Path { from, .. } => Some(stage.world.nodes[*from].name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let after = told(stage)?;
+    let mut new = after.iter().zip(&before).flat_map(|(after, before)| {
+        after
+            .iter()
+            .filter(|entry| !before.contains(entry))
+            .filter_map(|entry| entry["fields"]["node"].as_str())
+    });
+    match new.find(|node| ends.contains(node)) {
+        Some(_) => Ok(()),
+        None => Err(format!("no path-fault event names one of {ends:?}: {after:?}")),
+    }
 }
 
 fn still_at_home(stage: &Stage, since: Instant) -> Outcome<()> {
@@ -206,7 +234,7 @@ pub fn own_services(world: &World, index: usize) -> Outcome<Vec<String>> {
 }
 
 /// Nothing goes from the one side to the other, or in both directions.
-fn between(from: &[usize], to: &[usize], lans: &[Lan], both_ways: bool) -> Vec<WireFault> {
+pub fn between(from: &[usize], to: &[usize], lans: &[Lan], both_ways: bool) -> Vec<WireFault> {
     let mut cut = Vec::new();
     for (one, other, lan) in from
         .iter()
