@@ -118,6 +118,8 @@ fn a_new_controller_leaves_nothing_with_a_node_without_its_external_link() {
             holders.len() == 1 && ![0, 4].contains(&holders[0])
         };
         bench.wait("all of them served", 600, |bench| (0..5).all(|at| served(bench, at)));
+        let blindly = |event: &Event| matches!(event, Event::Assigned { to: Some(to), .. } if *to == node(4));
+        assert_eq!(bench.event(1, blindly).is_some(), before < 100, "it did not know, or did");
         let failed =
             |event: &Event| matches!(event, Event::Assigned { why: crate::controller::Why::StartFailed, .. });
         assert!((1..5).all(|at| bench.event(at, failed).is_none()), "nobody has failed");
