@@ -127,6 +127,8 @@ pub struct Faker {
     pub alarm: Option<Nanos>,
     /// Others' hands took these away, and it has not looked since.
     pub tampered: Vec<ServiceId>,
+    /// Since when it had what those took away: put back, it has it as before.
+    pub had_since: Vec<(ServiceId, Nanos)>,
 }
 
 impl Host {

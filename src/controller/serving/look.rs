@@ -537,15 +537,15 @@ impl Controller {
     }
 
     /// Somebody answers before the address is up here, as far as this node knows: it was asked late, or answers late. The
-    /// look goes on.
+    /// look goes on, unless all that it can still do is done: it was blocked for its time, and takes by force.
     fn retract(&mut self, id: ServiceId) {
-        let deaf =
-            self.config.cluster.on_conflict == OnConflict::Force || self.planted(Planted::LateAnswersIgnored);
+        let force = self.config.cluster.on_conflict == OnConflict::Force;
+        let deaf = self.planted(Planted::LateAnswersIgnored);
         let Some(local) = self.services.get_mut(&id).filter(|local| local.wanted && !local.present && !deaf)
         else {
             return;
         };
-        if let Some(look) = local.rests_on.take() {
+        if let Some(look) = local.rests_on.take_if(|look| !force || look.blocked_until.is_none()) {
             local.wanted = false;
             local.look = Some(look);
         }

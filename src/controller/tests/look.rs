@@ -181,8 +181,8 @@ fn f1_what_was_asked_while_the_external_link_was_down_does_not_count() {
 }
 
 /// The next holder of service 2, whose faker stalls when it is asked to take it.
-fn asked_to_take() -> (Bench, usize) {
-    let (mut bench, _) = bereaved(OnConflict::Wait);
+fn asked_to_take(on_conflict: OnConflict) -> (Bench, usize) {
+    let (mut bench, _) = bereaved(on_conflict);
     for at in [0, 1] {
         bench.set_faker(at, Worker::Hangs);
     }
@@ -196,12 +196,9 @@ fn asked_to_take() -> (Bench, usize) {
 fn f1_an_answer_before_the_address_is_up_stops_the_take() {
     use {OnConflict::Force, OnConflict::Wait, Planted::LateAnswersIgnored};
     for (on_conflict, planted, taken) in
-        [(Wait, None, false), (Wait, Some(LateAnswersIgnored), true), (Force, None, true)]
+        [(Wait, None, false), (Wait, Some(LateAnswersIgnored), true), (Force, None, false)]
     {
-        let (mut bench, taker) = asked_to_take();
-        let mut config = (*bench.config).clone();
-        config.cluster.on_conflict = on_conflict;
-        bench.input(taker, Input::Reload(config.into()));
+        let (mut bench, taker) = asked_to_take(on_conflict);
         bench.plant(planted);
         bench.input(taker, Input::Claimed { service: service(2), mac: [2, 0, 0, 0, 0, 9] });
         bench.set_faker(taker, Worker::Works);
@@ -211,4 +208,18 @@ fn f1_an_answer_before_the_address_is_up_stops_the_take() {
             bench.wait("service 2 elsewhere", 2_000, |bench| bench.holders(service(2)) == [taker]);
         }
     }
+}
+
+/// It answers before and after the latch, and while the take by force is under way.
+#[test]
+fn f2_a_take_by_force_is_stopped_by_no_answer() {
+    let (mut bench, taker) = asked_to_take(OnConflict::Force);
+    let claimed = Input::Claimed { service: service(2), mac: [2, 0, 0, 0, 0, 9] };
+    bench.input(taker, claimed.clone());
+    let wants = |bench: &Bench| bench.machines[taker].order.services.contains(&service(2));
+    assert!(!wants(&bench));
+    bench.answer_for(service(2), Duration::from_secs(60));
+    bench.wait("the take by force", 4_000, wants);
+    bench.input(taker, claimed);
+    assert!(wants(&bench));
 }

@@ -196,7 +196,12 @@ impl World {
     }
 
     fn add_alias(&mut self, node: usize, service: ServiceId) {
-        let alias = Alias { service, since: self.now, ends: self.now + self.valid_lft() };
+        let process = self.hosts[node].process.as_mut();
+        let had = process.and_then(|process| {
+            let at = process.faker.had_since.iter().position(|&(had, _)| had == service)?;
+            Some(process.faker.had_since.swap_remove(at).1)
+        });
+        let alias = Alias { service, since: had.unwrap_or(self.now), ends: self.now + self.valid_lft() };
         let aliases = &mut self.hosts[node].aliases;
         let at = aliases.partition_point(|held| held.service < service);
         aliases.insert(at, alias);

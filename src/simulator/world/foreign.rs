@@ -61,10 +61,12 @@ impl World {
         }
         let refused = self.has_no_room(node, service);
         self.fault_told(node, &format!("hands at service {}, {more} more, refused {refused}", service.0));
+        let since = self.hosts[node].alias(service).map_or(self.now, |alias| alias.since);
         self.drop_alias(node, service, "others' hands");
         let life = self.hosts[node].life;
         if let Some(process) = self.hosts[node].process.as_mut() {
             process.faker.tampered.push(service);
+            process.faker.had_since.push((service, since));
         }
         // The kernel tells the link monitor, that one the driver, and the driver the faker.
         let after = self.random.between(50 * MICRO, 3 * MILLI);
@@ -82,6 +84,7 @@ impl World {
         let Some(faker) = host.process.as_mut().map(|process| &mut process.faker) else { return };
         let (wanted, known) = (&faker.wanted, faker.tampered.len());
         faker.tampered.retain(|service| wanted.at(local).any(|wanted| wanted == *service));
+        faker.had_since.retain(|(service, _)| wanted.at(local).any(|wanted| wanted == *service));
         if faker.tampered.len() < known {
             self.faker_reports(node);
         }
