@@ -41,7 +41,9 @@ fn storms_break_no_promise() {
 #[test]
 fn drills_break_no_promise() {
     for seed in 0..25 {
-        for drill in [Drill::Isolation, Drill::Moves, Drill::Amnesia, Drill::Times, Drill::Stopped] {
+        for drill in
+            [Drill::Isolation, Drill::Moves, Drill::Amnesia, Drill::Times, Drill::Stopped, Drill::Stalls]
+        {
             let nodes = 3 + (seed % 4) as usize;
             kept(&Scenario { kind: Kind::Drill(drill), duration: 30 * SECOND, ..storm(seed, nodes) });
         }
@@ -119,6 +121,20 @@ fn foreign_causes_break_no_promise() {
 #[test]
 fn what_hands_took_away_is_not_reported_for_ever() {
     kept(&storm(4_000_824, 2));
+}
+
+/// `on_conflict = force`: a faker stalled, its probes left all at once, and their answers came while the take was under way. It
+/// had not been blocked yet, so it was no take by force.
+#[test]
+fn an_answer_that_is_late_stops_a_take_that_is_not_by_force() {
+    kept(&storm(7_003_535, 9));
+}
+
+/// A fault of the judge: two parts met, and hands had just taken the address from one of the two old holders. It put it back, and
+/// was no new one.
+#[test]
+fn who_puts_it_back_has_had_it_all_along() {
+    kept(&storm(7_001_685, 7));
 }
 
 /// M1 where parts without a majority meet by their members, and their controllers do not.
