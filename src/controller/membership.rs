@@ -361,6 +361,9 @@ impl Controller {
 
     /// Own fault, no silence of others.
     pub(super) fn on_send_failed(&mut self, now: Instant, role: LinkRole, fault: LocalFault) {
+        if role == LinkRole::External {
+            self.retract_all();
+        }
         let link = self.links.get_mut(&role).expect("both links are always there");
         if link.failing.replace(now).is_none() {
             self.event(Event::SendsFail { role, fault });

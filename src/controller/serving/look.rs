@@ -551,6 +551,13 @@ impl Controller {
         }
     }
 
+    /// What was asked last may not have left: no take that is not up yet rests on that. The looks begin anew when sends work.
+    pub(in crate::controller) fn retract_all(&mut self) {
+        let coming = self.services.iter().filter(|(_, local)| local.wanted && !local.present);
+        let coming: Vec<ServiceId> = coming.map(|(&id, _)| id).collect();
+        coming.into_iter().for_each(|id| self.retract(id));
+    }
+
     pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
         let duty = self.duty(id);
         let look = self.services.get(&id).and_then(|local| local.look.or(local.rests_on));

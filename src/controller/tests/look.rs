@@ -3,7 +3,7 @@
 use super::bench::{Bench, Worker, serves};
 use super::settings::{P, T, node, service, settings};
 use crate::config::OnConflict;
-use crate::controller::{Event, Input, Planted, ServiceState};
+use crate::controller::{Event, Input, LocalFault, Planted, ServiceState};
 use crate::vocabulary::{Instant, LinkRole};
 use std::time::Duration;
 
@@ -222,4 +222,15 @@ fn f2_a_take_by_force_is_stopped_by_no_answer() {
     bench.wait("the take by force", 4_000, wants);
     bench.input(taker, claimed);
     assert!(wants(&bench));
+}
+
+/// A faker that stalled sends what it was asked for at last, and a packet filter refuses it.
+#[test]
+fn f1_a_probe_that_could_not_leave_stops_the_take() {
+    let (mut bench, taker) = asked_to_take(OnConflict::Wait);
+    let refused = Input::SendFailed { role: LinkRole::External, fault: LocalFault::Refused };
+    bench.input(taker, refused);
+    assert!(!bench.machines[taker].order.services.contains(&service(2)));
+    (0..2).for_each(|at| bench.set_faker(at, Worker::Works));
+    bench.wait("service 2 elsewhere", 3_000, |bench| bench.holders(service(2)).len() == 1);
 }

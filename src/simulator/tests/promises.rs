@@ -130,6 +130,12 @@ fn an_answer_that_is_late_stops_a_take_that_is_not_by_force() {
     kept(&storm(7_003_535, 9));
 }
 
+/// A faker stalled for a whole look, and a packet filter refused what it sent then: the take went on.
+#[test]
+fn a_probe_that_could_not_leave_stops_a_take() {
+    kept(&storm(7_017_584, 2));
+}
+
 /// A fault of the judge: two parts met, and hands had just taken the address from one of the two old holders. It put it back, and
 /// was no new one.
 #[test]
