@@ -210,7 +210,7 @@ impl Controller {
     /// What this node really does: goes with every request for a lease, and heals lost hints.
     pub(super) fn report(&self, now: Instant) -> Report {
         let mut report = Report {
-            external_ok: self.external_ok() && !self.has_given_up(),
+            external_ok: self.says_external_ok(),
             leaving: self.leaving.is_some(),
             lateness_us: u32::try_from(self.lateness.as_micros()).unwrap_or(u32::MAX),
             cut_off: self.cut_off,
@@ -236,6 +236,12 @@ impl Controller {
             }
         }
         report
+    }
+
+    /// What its reports say: a node that has given up at this very epoch is no place for anything, and what it declined is
+    /// no failure of a service.
+    pub(super) fn says_external_ok(&self) -> bool {
+        self.external_ok() && !self.has_given_up()
     }
 
     /// The external link can carry clients' traffic, as far as this node knows.

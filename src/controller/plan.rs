@@ -284,7 +284,7 @@ impl Controller {
         for (node, service) in failed {
             self.remember_failure(now, node, service);
         }
-        let own = if self.external_ok() && !self.has_given_up() { self.own_failures() } else { Vec::new() };
+        let own = if self.says_external_ok() { self.own_failures() } else { Vec::new() };
         for service in own {
             self.remember_failure(now, self.me, service);
         }

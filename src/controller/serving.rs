@@ -201,6 +201,7 @@ impl Controller {
         }
     }
 
+    /// The state that this node does its part in.
     fn acted_on(&self) -> Option<&State> {
         let hasty = self.proposed.as_ref().filter(|_| self.planted(Planted::ActOnProposal));
         hasty.or(self.committed.as_ref())

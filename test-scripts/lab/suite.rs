@@ -2,8 +2,8 @@
 //!
 //! `algorithms` holds what every size of cluster must do, `edges` what is tested once, `guardian` what parts of a
 //! daemon that die or stop do to its addresses, `arbiters` what half a cluster does with and without one, `hands`
-//! others' hands and own faults, `partitions` cuts and heals, `quorums` the same where fewer than a majority may serve, `configured` one configuration for all, `checked` and
-//! `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
+//! others' hands and own faults, `partitions` cuts and heals, `quorums` the same where fewer than a majority may serve,
+//! `configured` one configuration for all, `checked` and `faulty` servers that fail on living machines, `agents` services by others' agents and who is told what happens,
 //! `monitor` what a browser shows of all that,
 //! `operators` what an operator sees,
 //! `instrument` whether the lab itself can be trusted, `remains` whether it leaves anything. A test begins

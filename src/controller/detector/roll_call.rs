@@ -1,6 +1,7 @@
 //! D3, D4, D5: SUSPECT to the others, their answers, and what follows from an answer or from none.
 
 use super::*;
+use std::cmp::Reverse;
 
 /// More than so many are asked by one broadcast.
 const MOST_ASKED: usize = 8;
@@ -44,23 +45,25 @@ impl Controller {
     /// Controller and the next two in priority, without the suspect (D3).
     pub(in crate::controller) fn observers(&self, suspect: NodeId) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> = self.members().filter(|&node| node != suspect).collect();
-        nodes.sort_by_cached_key(|&node| {
-            std::cmp::Reverse((Some(node) == self.controller(), self.priority(node)))
-        });
+        nodes.sort_by_cached_key(|&node| self.place_among_observers(node));
         nodes.truncate(OBSERVERS);
         nodes
     }
 
-    /// Is it this node?
+    /// The lowest are asked first.
+    fn place_among_observers(&self, node: NodeId) -> (Reverse<(bool, u16)>, NodeId) {
+        (Reverse((Some(node) == self.controller(), self.priority(node))), node)
+    }
+
+    /// Is this node one of them? Asked for each word about a suspect, so without putting all members in order.
     pub(in crate::controller) fn is_observer(&self, suspect: NodeId) -> bool {
         let me = self.me;
         if me == suspect || !self.members().any(|node| node == me) {
             return false;
         }
-        let controller = self.controller();
-        let place = |node: NodeId| (Some(node) == controller, self.priority(node), std::cmp::Reverse(node));
-        let mine = place(me);
-        let before = self.members().filter(|&node| node != suspect && place(node) > mine);
+        let mine = self.place_among_observers(me);
+        let before =
+            self.members().filter(|&node| node != suspect && self.place_among_observers(node) < mine);
         before.take(OBSERVERS).count() < OBSERVERS
     }
 

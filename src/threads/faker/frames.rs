@@ -60,7 +60,7 @@ impl Work {
         }
     }
 
-    /// And until when.
+    /// The addresses that wait for that, each until when.
     pub(super) fn doubted_addresses(&mut self, config: &Config) -> BTreeMap<IpAddr, Instant> {
         let now = clock::now();
         self.doubted.retain(|_, until| *until > now);

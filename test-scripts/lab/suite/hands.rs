@@ -376,10 +376,16 @@ pub fn entries(stage: &Stage, index: usize, name: &str) -> Outcome<Vec<Value>> {
     Ok(entries.filter(|entry| entry["fields"]["event"] == name).collect())
 }
 
+/// Those that are not in `before`, the entries of then.
+pub fn entries_since(stage: &Stage, index: usize, name: &str, before: &[Value]) -> Outcome<Vec<Value>> {
+    let mut since = entries(stage, index, name)?;
+    since.retain(|entry| !before.contains(entry));
+    Ok(since)
+}
+
 /// Nobody was suspected since `before`, the entries of then.
 pub fn nobody_suspected(stage: &Stage, index: usize, before: &[Value]) -> Outcome<()> {
-    let mut since = entries(stage, index, "suspected")?;
-    since.retain(|entry| !before.contains(entry));
+    let since = entries_since(stage, index, "suspected", before)?;
     if since.is_empty() { Ok(()) } else { Err(format!("suspected meanwhile: {since:?}")) }
 }
 

@@ -6,7 +6,7 @@
 //! heard moves nothing; after the heal each service changes hands at most once, and all are of one mind.
 
 use super::Test;
-use super::hands::entries;
+use super::hands::{entries, entries_since};
 use crate::checks;
 use crate::interrupt::{pause, wait_until};
 use crate::namespace::{Outcome, run};
@@ -34,7 +34,7 @@ pub const FIVE: &[Test] = &[
 pub const FOUR: &[Test] = &[Test { name: "partition-equal-halves", run: equal_halves, least: 4 }];
 
 /// How long a cut lasts that is to change nothing: several leases and elections.
-const LASTS: Duration = Duration::from_millis(1500);
+pub const LASTS: Duration = Duration::from_millis(1500);
 /// How long a part without majority may take to let go: a lease (2 T) on a machine that does other work.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -140,29 +140,22 @@ fn nothing_moves(stage: &mut Stage, cut: &[WireFault]) -> Outcome<()> {
 
 /// And an event names the path: nobody else hears of it.
 fn path_is_reported(stage: &mut Stage, cut: &[WireFault]) -> Outcome<()> {
-    let told = |stage: &Stage| -> Outcome<Vec<Vec<Value>>> {
-        (0..stage.world.nodes.len()).map(|index| entries(stage, index, "path-fault")).collect()
-    };
-    let before = told(stage)?;
+    let servers = 0..stage.world.nodes.len();
+    let before: Vec<Vec<Value>> =
+        servers.map(|index| entries(stage, index, "path-fault")).collect::<Outcome<_>>()?;
     nothing_moves(stage, cut)?;
-    let ends: Vec<&str> = cut
-        .iter()
-        .filter_map(|fault| match fault {
-            WireFault::Path { from, .. } => Some(stage.world.nodes[*from].name.as_str()),
-            _ => None,
-        })
-        .collect();
-    let after = told(stage)?;
-    let mut new = after.iter().zip(&before).flat_map(|(after, before)| {
-        after
-            .iter()
-            .filter(|entry| !before.contains(entry))
-            .filter_map(|entry| entry["fields"]["node"].as_str())
-    });
-    match new.find(|node| ends.contains(node)) {
-        Some(_) => Ok(()),
-        None => Err(format!("no path-fault event names one of {ends:?}: {after:?}")),
+    let mut told = Vec::new();
+    for (index, before) in before.iter().enumerate() {
+        told.extend(entries_since(stage, index, "path-fault", before)?);
     }
+    let is_end = |name: &Value| {
+        let named = |node: usize| *name == stage.world.nodes[node].name.as_str();
+        cut.iter().any(|fault| matches!(fault, WireFault::Path { from, .. } if named(*from)))
+    };
+    if told.iter().any(|entry| is_end(&entry["fields"]["node"])) {
+        return Ok(());
+    }
+    Err(format!("no path-fault event names an end of the cut: {told:?}"))
 }
 
 fn still_at_home(stage: &Stage, since: Instant) -> Outcome<()> {

@@ -3,12 +3,11 @@
 //! the other has neither.
 
 use super::Test;
-use super::partitions::{between, own_services};
+use super::partitions::{LASTS, between, own_services};
 use crate::interrupt::{pause, wait_until};
 use crate::namespace::Outcome;
 use crate::stage::{PATIENCE, Stage};
 use crate::world::{Lan, WireFault};
-use std::time::Duration;
 
 /// With five servers and `quorum = arbiter`.
 pub const ARBITER: &[Test] = &[Test { name: "quorum-arbiter", run: arbiter, least: 5 }];
@@ -18,9 +17,6 @@ pub const NONE: &[Test] = &[Test { name: "quorum-none", run: none, least: 5 }];
 
 /// Which servers stay with clients and gateway, and which do not: fewer of them, and more.
 const CUTS: [(&[usize], &[usize]); 2] = [(&[0, 1], &[2, 3, 4]), (&[1, 2, 3], &[4, 0])];
-
-/// How long a state that shall not change is looked at: several leases.
-const LASTS: Duration = Duration::from_millis(1500);
 
 /// The part with the arbiter serves everything, be it the smaller one; the other lets go. Never do two answer.
 fn arbiter(stage: &mut Stage) -> Outcome<()> {
