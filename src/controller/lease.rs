@@ -222,9 +222,9 @@ impl Controller {
         for (&id, local) in self.services.iter() {
             if local.may_be_up() {
                 report.holding.push(id);
-            } else if local.declined.is_some_and(|epoch| epoch == self.epoch()) {
+            } else if local.has_declined(self.epoch()) {
                 report.failed.push(id);
-                if local.ousted {
+                if local.is_ousted() {
                     report.ousted.push(id);
                 }
             }

@@ -549,7 +549,7 @@ impl Controller {
     /// Others on that machine take its addresses away, says the holder.
     fn was_ousted(&self, holder: NodeId, service: ServiceId) -> bool {
         if holder == self.me {
-            return self.services.get(&service).is_some_and(|local| local.ousted);
+            return self.services.get(&service).is_some_and(|local| local.is_ousted());
         }
         let report = self.office.as_ref().and_then(|office| office.report_at(holder, self.epoch()));
         report.is_some_and(|report| report.ousted.contains(&service))

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 
 mod announce;
 mod conflict;
+mod declining;
 mod fresh;
 mod handover;
 mod look;
@@ -24,6 +25,7 @@ mod scripts;
 mod services;
 
 use conflict::Rival;
+use declining::{Because, Declined};
 use look::{Look, Takers};
 pub(super) use services::Services;
 
@@ -38,12 +40,8 @@ pub(super) struct Local {
     dropped: Option<u64>,
     /// Half or fewer took it from who may not know that: looked at until then (Q2).
     careful_until: Option<Instant>,
-    /// Not before a newer version: the start failed at that epoch.
-    pub declined: Option<Epoch>,
-    /// That was because it heard nobody, or had no external link.
-    gave_up: bool,
-    /// At that epoch it was declined for want of the external link.
-    linkless: Option<Epoch>,
+    /// Not before a newer version.
+    declined: Option<Declined>,
     /// The stranger who answers for its address.
     pub stranger: Option<[u8; 6]>,
     look: Option<Look>,
@@ -64,8 +62,6 @@ pub(super) struct Local {
     rival: Option<Rival>,
     /// When others' hands were at its addresses, within the last minute.
     tampered: VecDeque<Instant>,
-    /// It was declined because of that.
-    pub ousted: bool,
     /// Who had it before: for people, who are told nothing of what was before this life.
     from: Option<NodeId>,
     /// Which other node the committed state names, and since when.
@@ -158,11 +154,6 @@ impl Local {
     /// Its aliases are up, or shall be, or nobody knows yet that they are not.
     pub fn may_be_up(&self) -> bool {
         self.wanted || self.present || self.dropped.is_some()
-    }
-
-    /// It does not serve it and will not at this epoch.
-    pub fn has_declined(&self, epoch: Epoch) -> bool {
-        self.declined == Some(epoch) && !self.may_be_up()
     }
 }
 
@@ -358,10 +349,7 @@ impl Controller {
         local.handover = None;
         local.invited = None;
         local.answered = None;
-        // A newer version names this node again: it may try again.
-        if local.declined.is_some_and(|at| at != epoch) {
-            local.declined = None;
-        }
+        local.forget_what_was_declined(epoch);
         if local.wanted && !local.fresh.is_empty() && external {
             return self.look_for_fresh(now, id);
         }
@@ -497,52 +485,6 @@ impl Controller {
     pub(super) fn holds_nothing(&self) -> bool {
         let told = self.serving.answered == self.serving.sent.number;
         told && self.services.values().all(|local| !local.may_be_up())
-    }
-
-    /// This node hears nothing and serves nothing: whatever is its to hold it declines, until a newer version.
-    pub(super) fn decline_all(&mut self) {
-        let epoch = self.epoch();
-        if self.serving.given_up.replace(epoch) == Some(epoch) {
-            return;
-        }
-        let mut ids: Vec<ServiceId> = self.services.keys().copied().collect();
-        ids.retain(|&id| self.duty(id) == Duty::Hold);
-        for id in ids {
-            let local = self.services.entry(id).or_default();
-            if !local.wanted && !local.present && local.declined != Some(epoch) {
-                local.declined = Some(epoch);
-                local.gave_up = true;
-            }
-        }
-    }
-
-    /// It has won an election, so it hears: what it declined because it heard nothing it can hold again. Only
-    /// here: another controller may have given it away on this node's word.
-    pub(super) fn hears_again(&mut self) {
-        self.serving.given_up = None;
-        for local in self.services.values_mut().filter(|local| local.gave_up) {
-            local.gave_up = false;
-            local.declined = None;
-        }
-    }
-
-    /// A lease came: this node is fit again. What it has declined stays declined at this epoch (the controller may
-    /// have given it away on that word, without waiting for leases).
-    pub(super) fn hears_its_controller(&mut self) {
-        self.serving.given_up = None;
-    }
-
-    /// At this very epoch: no failure of a service, and over with the next version.
-    pub(super) fn has_given_up(&self) -> bool {
-        let epoch = Some(self.epoch());
-        self.serving.given_up == epoch || self.services.values().any(|local| local.linkless == epoch)
-    }
-
-    /// Services that this node declined at the committed epoch.
-    pub(super) fn own_failures(&self) -> Vec<ServiceId> {
-        let epoch = self.epoch();
-        let declined = self.services.iter().filter(|(_, local)| local.has_declined(epoch));
-        declined.map(|(&id, _)| id).collect()
     }
 
     /// The committed state changed.

@@ -85,7 +85,9 @@ pub struct Take {
     pub node: usize,
     /// Whose address.
     pub service: ServiceId,
-    /// Its look began then.
+    /// The faker was told then; it may be late.
+    pub ordered: Nanos,
+    /// Its look began then; without one, when it was ordered.
     pub looks_since: Nanos,
     /// It heard the stranger's answer last.
     pub answered: Option<Nanos>,
@@ -260,10 +262,9 @@ impl Checker {
     /// F2, `on_conflict = wait`: what a stranger has is left to it. Not judged where its answer may not have come: the LAN
     /// changed since, or loses and delays what it carries. And not where the holder handed it over: nobody looks then (H3).
     pub fn taken(&mut self, at: Nanos, take: &Take) {
-        let handed_over = self
-            .offers
-            .iter()
-            .any(|offer| (offer.service, offer.to) == (take.service, take.node) && at < offer.at + OFFERED);
+        let handed_over = self.offers.iter().any(|offer| {
+            (offer.service, offer.to) == (take.service, take.node) && take.ordered < offer.at + OFFERED
+        });
         let heard = take.answered.is_some_and(|answered| answered >= self.healed_at);
         let must_have = take.surely && self.healed_at <= take.looks_since;
         let there = take.stranger_since <= take.looks_since && take.reached;

@@ -115,8 +115,8 @@ pub struct Faker {
     pub stalled_until: Nanos,
     /// Probes for these left late: none comes up before.
     pub doubted: Vec<(ServiceId, Nanos)>,
-    /// Wanted since the order that brought them, and not up yet.
-    pub coming: Vec<ServiceId>,
+    /// Not up yet, and when they were ordered.
+    pub coming: Vec<(ServiceId, Nanos)>,
     /// After a call that failed: no other attempt before.
     pub retry_at: Nanos,
     /// The kernel does not take this one: no other attempt before.

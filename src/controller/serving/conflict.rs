@@ -139,6 +139,6 @@ impl Controller {
         }
         local.tampered.clear();
         self.event(Event::GaveUp { service: id, how, times: u32::try_from(times).unwrap_or(u32::MAX) });
-        self.decline(now, id, true);
+        self.decline(now, id, Because::Tampered);
     }
 }

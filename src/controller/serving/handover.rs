@@ -17,9 +17,7 @@ impl Controller {
     pub(in crate::controller) fn settle_prepare(&mut self, now: Instant, id: ServiceId) {
         let epoch = self.epoch();
         let Some(local) = self.services.get_mut(&id) else { return };
-        if local.declined.is_some_and(|at| at != epoch) {
-            local.declined = None;
-        }
+        local.forget_what_was_declined(epoch);
         if local.wanted {
             local.wanted = false;
         }

@@ -104,35 +104,7 @@ impl Controller {
         }
         local.script = Script::Stopped;
         self.event(Event::StartFailed { service: id });
-        self.decline(now, id, false);
-    }
-
-    /// It cannot be served here: the address goes, and the controller places it elsewhere.
-    pub(in crate::controller) fn decline(&mut self, now: Instant, id: ServiceId, ousted: bool) {
-        let epoch = self.epoch();
-        let duty = self.duty(id);
-        let Some(local) = self.services.get_mut(&id) else { return };
-        local.wanted = false;
-        local.declined = Some(epoch);
-        local.gave_up = false;
-        local.ousted = ousted;
-        if duty == Duty::Prepare {
-            self.answer_ready(id, false);
-        }
-        self.dirty = true;
-        self.serve(now);
-        if self.office.is_none() {
-            self.ask(now);
-        }
-    }
-
-    /// What is this node's to hold and cannot be held here now, which is nobody's failure: another one shall have it.
-    pub(in crate::controller) fn give_up(&mut self, now: Instant, id: ServiceId) {
-        let epoch = self.epoch();
-        if let Some(local) = self.services.get_mut(&id) {
-            (local.declined, local.gave_up, local.linkless) = (Some(epoch), true, Some(epoch));
-        }
-        self.report_soon(now);
+        self.decline(now, id, Because::StartFailed);
     }
 
     /// Commands that still run, for the orderly leave.

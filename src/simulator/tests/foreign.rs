@@ -1,15 +1,16 @@
 //! Causes from outside, one at a time on a cluster that is otherwise well, and the judge of strangers.
 
 use crate::config::OnConflict;
-use crate::controller::{LocalFault, Planted};
+use crate::controller::{Destination, LocalFault, Planted};
 use crate::simulator::checkers::{Checker, Minorities, Take};
 use crate::simulator::clock::{MILLI, Nanos, SECOND};
-use crate::simulator::plan::{Class, FOREIGN, Plan};
+use crate::simulator::plan::{Class, FOREIGN, Plan, node_id};
 use crate::simulator::random::Random;
 use crate::simulator::run::{BOUND, Kind, Scenario, cold_start, draw};
 use crate::simulator::settle::{Patience, settle};
 use crate::simulator::world::World;
 use crate::vocabulary::ServiceId;
+use crate::wire::Packet;
 
 const SERVICE: ServiceId = ServiceId(1);
 /// At home on the first node.
@@ -121,24 +122,34 @@ fn only_what_its_answers_may_not_have_told_excuses_a_take() {
     let take = Take {
         node: 1,
         service: SERVICE,
+        ordered: 11 * SECOND,
         looks_since: 10 * SECOND,
         answered: Some(10 * SECOND),
         stranger_since: 9 * SECOND,
         reached: true,
         surely: false,
     };
-    let broken = |take: Take, healed_at: Nanos| {
+    let offered = |take: Take, healed_at: Nanos, offer: Option<Nanos>| {
         let mut checker = Checker::new(100 * MILLI, Minorities::Stop);
         checker.healed_at = healed_at;
+        if let Some(at) = offer {
+            let to = Destination::Node(node_id(take.node));
+            checker.sent(at, 0, to, &Packet::FailBack { service: SERVICE, nonce: 1 });
+        }
         checker.taken(11 * SECOND, &take);
         checker.violations.len()
     };
+    let broken = |take: Take, healed_at: Nanos| offered(take, healed_at, None);
     assert_eq!(broken(take, 0), 1, "it heard the answer");
     assert_eq!(broken(Take { answered: None, surely: true, ..take }, 0), 1, "it must have heard it");
     assert_eq!(broken(Take { answered: None, ..take }, 0), 0, "the answers may have been lost");
     assert_eq!(broken(take, 10 * SECOND + 1), 0, "the LAN is another one since");
     assert_eq!(broken(Take { stranger_since: 10 * SECOND + 1, ..take }, 0), 0, "it came in between");
     assert_eq!(broken(Take { reached: false, ..take }, 0), 0, "it is not on that side of a cut");
+    assert_eq!(offered(take, 0, Some(10 * SECOND + 1)), 0, "it was handed over");
+    assert_eq!(offered(take, 0, Some(10 * SECOND)), 1, "that is too long ago");
+    let late = Take { ordered: 10 * SECOND + 1, ..take };
+    assert_eq!(offered(late, 0, Some(10 * SECOND)), 0, "the faker was late, not the order");
 }
 
 #[test]

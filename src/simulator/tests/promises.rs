@@ -143,6 +143,12 @@ fn who_puts_it_back_has_had_it_all_along() {
     kept(&storm(7_001_685, 7));
 }
 
+/// A fault of the judge: a service was handed over, the faker came to it three seconds later, and meanwhile a stranger had come.
+#[test]
+fn a_stranger_who_comes_behind_the_order_is_no_ones_fault() {
+    kept(&storm(7_016_188, 6));
+}
+
 /// M1 where parts without a majority meet by their members, and their controllers do not.
 #[test]
 fn parts_that_meet_break_no_promise() {

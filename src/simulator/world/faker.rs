@@ -16,13 +16,15 @@ const NEXT_LEASE: Nanos = 100 * MILLI;
 
 impl World {
     pub(super) fn serve(&mut self, node: usize, wanted: Wanted) {
+        let now = self.now;
         let Some(process) = self.hosts[node].process.as_mut() else { return };
         let changed = process.faker.wanted.number != wanted.number;
         let faker = &mut process.faker;
         let before = std::mem::replace(&mut faker.wanted, wanted).services;
         let wanted = &faker.wanted.services;
-        faker.coming.retain(|service| wanted.contains(service));
-        faker.coming.extend(wanted.iter().filter(|service| !before.contains(service)));
+        faker.coming.retain(|(service, _)| wanted.contains(service));
+        let new = wanted.iter().filter(|service| !before.contains(service));
+        faker.coming.extend(new.map(|&service| (service, now)));
         self.faker_alarm(node);
         self.forget_the_unwanted(node);
         // Every new set is answered, even if the kernel has it already.

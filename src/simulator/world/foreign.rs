@@ -192,11 +192,9 @@ impl World {
     /// F2: of an address that comes up, and is not put back.
     pub(super) fn judge_take(&mut self, node: usize, service: ServiceId) {
         let Some(process) = self.hosts[node].process.as_mut() else { return };
-        let known = process.faker.coming.len();
-        process.faker.coming.retain(|&coming| coming != service);
-        if process.faker.coming.len() == known {
-            return;
-        }
+        let coming = &mut process.faker.coming;
+        let Some(at) = coming.iter().position(|&(coming, _)| coming == service) else { return };
+        let (_, ordered) = coming.swap_remove(at);
         if self.strangers.is_empty() || self.config.cluster.on_conflict == OnConflict::Force {
             return;
         }
@@ -208,11 +206,11 @@ impl World {
         let Some(stranger) = self.strangers.iter().find(|stranger| stranger.service == service) else {
             return;
         };
-        let unseen = Looked { service, since: now, last: now, answered: None };
+        let unseen = Looked { service, since: ordered, last: ordered, answered: None };
         let look = process.looked.iter().find(|look| look.service == service).unwrap_or(&unseen);
         let (looks_since, answered, stranger_since) = (look.since, look.answered, stranger.since);
-        self.checker
-            .taken(now, &Take { node, service, looks_since, answered, stranger_since, reached, surely });
+        let take = Take { node, service, ordered, looks_since, answered, stranger_since, reached, surely };
+        self.checker.taken(now, &take);
     }
 
     /// Everything heals: a stranger is gone before anybody looks, and no hands come again.
