@@ -10,7 +10,7 @@
 use crate::config::{self, Config};
 use crate::control::arguments::DaemonArguments;
 use crate::os::daemonise::{Readiness, Side, daemonise};
-use crate::os::{sched, secret};
+use crate::os::{sched, secret, signals};
 use crate::vocabulary::NodeId;
 use crate::wire::Keyring;
 use std::path::Path;
@@ -55,6 +55,7 @@ struct Plan {
 
 /// Runs until it is told to end, or in the foreground checks and returns.
 pub fn run(mut arguments: DaemonArguments) -> ExitCode {
+    signals::wait_for_children();
     sched::one_arena();
     if let Err(error) = make_absolute(&mut arguments) {
         return tell(&Refusal::failure(format!("the working directory: {error}")));
@@ -64,7 +65,7 @@ pub fn run(mut arguments: DaemonArguments) -> ExitCode {
         Err(refusal) => return tell(&refusal),
     };
     if arguments.check {
-        return check(&arguments, &config, &warnings);
+        return check(&arguments, &config, warnings).unwrap_or_else(|refusal| tell(&refusal));
     }
     let plan = match plan(arguments, config, warnings) {
         Ok(plan) => plan,
@@ -111,7 +112,19 @@ fn read(file: &Path) -> Result<(Config, Vec<String>), Refusal> {
     }
 }
 
-fn check(arguments: &DaemonArguments, config: &Config, warnings: &[String]) -> ExitCode {
+/// The file; and for a node that is named what a start would want of it beside that.
+fn check(
+    arguments: &DaemonArguments,
+    config: &Config,
+    mut warnings: Vec<String>,
+) -> Result<ExitCode, Refusal> {
+    let start =
+        this_node(arguments, config).map(drop).and_then(|()| keys(config).map(drop).map_err(Refusal::wrong));
+    match start {
+        Err(refusal) if arguments.node.is_some() => return Err(refusal),
+        Err(refusal) => warnings.push(format!("here it would not start: {}", refusal.text)),
+        Ok(()) => {}
+    }
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
@@ -120,10 +133,16 @@ fn check(arguments: &DaemonArguments, config: &Config, warnings: &[String]) -> E
     } else {
         println!("{}: the configuration is right", arguments.config.display());
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn plan(arguments: DaemonArguments, config: Config, warnings: Vec<String>) -> Result<Plan, Refusal> {
+    let me = this_node(&arguments, &config)?;
+    let keys = keys(&config).map_err(Refusal::wrong)?;
+    Ok(Plan { arguments, config: Arc::new(config), warnings, me, keys })
+}
+
+fn this_node(arguments: &DaemonArguments, config: &Config) -> Result<NodeId, Refusal> {
     let name = match &arguments.node {
         Some(name) => name.clone(),
         None => sched::host_name().map_err(|error| Refusal::failure(format!("the host's name: {error}")))?,
@@ -134,9 +153,7 @@ fn plan(arguments: DaemonArguments, config: Config, warnings: Vec<String>) -> Re
         let text = format!("{file} has no [node {name}] (but {}); -n names this node", known.join(", "));
         return Err(Refusal::wrong(text));
     };
-    let me = node.id;
-    let keys = keys(&config).map_err(Refusal::wrong)?;
-    Ok(Plan { arguments, config: Arc::new(config), warnings, me, keys })
+    Ok(node.id)
 }
 
 /// What the key file holds now.

@@ -17,6 +17,7 @@ pub mod echo;
 pub mod errors;
 pub mod ethernet;
 pub mod frame;
+pub mod inheriting;
 pub mod lifeline;
 pub mod link;
 mod netlink;

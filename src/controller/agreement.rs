@@ -191,6 +191,7 @@ impl Controller {
         self.dirty = true;
         self.stirred = true;
         if self.office.is_none() && epoch.term.author != self.me {
+            self.boot.led = true;
             self.follow(now, epoch);
             self.ask(now);
         }

@@ -19,6 +19,10 @@ pub(super) struct Booting {
     outranked: Option<(NodeId, Instant)>,
     /// When another lineage was heard last.
     pub foreign_heard: Instant,
+    /// The last state that named this node had it on standby.
+    pub standby: bool,
+    /// It came into a cluster that another node led.
+    pub led: bool,
 }
 
 /// An operator's request on its way to the controller.
@@ -44,6 +48,8 @@ impl Booting {
             round_seen: 0,
             outranked: None,
             foreign_heard: Instant::ZERO,
+            standby: false,
+            led: false,
         }
     }
 }
@@ -109,9 +115,15 @@ impl Controller {
 
     fn boot_word(&self, now: Instant) -> Boot {
         let remembers = epoch_of(self.newest_known().map(|(_, state)| state));
-        let standby =
-            self.remembered.as_ref().and_then(|state| state.member(self.me)).is_some_and(|m| m.standby);
+        let standby = self.own_standby();
         Boot { remembers, priority: self.priority(self.me), may_vote: now >= self.may_vote_at, standby }
+    }
+
+    /// An operator's wish for this node, which outlives a merge that is lost and a removal.
+    pub(super) fn own_standby(&self) -> bool {
+        let states = [&self.committed, &self.remembered].into_iter().flatten();
+        let newest = states.filter_map(|state| Some((state.epoch, state.member(self.me)?.standby))).max();
+        newest.map_or(self.boot.standby, |(_, standby)| standby)
     }
 
     /// J1: «are you alive?», and the first word of a node that boots.
@@ -144,8 +156,9 @@ impl Controller {
         }
     }
 
-    /// C1: nobody leads; this node has the highest priority of those that talk; and a majority of the
-    /// remembered (or configured) nodes talks, or where fewer may serve the others had their time.
+    /// C1: nobody leads; this node has the highest priority of those that talk, or those above it had their time (who hears
+    /// nobody, or misses more nodes by its own memory, never founds); and a majority of the remembered (or configured) nodes
+    /// talks, or where fewer may serve the others had their time.
     pub(super) fn may_found(&self, now: Instant) -> bool {
         let quiet = self.timing.t * 5;
         if self.is_led(now) || self.leaving.is_some() || now < self.started + quiet {
@@ -153,15 +166,17 @@ impl Controller {
         }
         let me = (self.priority(self.me), self.me);
         let mut present = vec![self.me];
+        let mut above = 0;
         for (&id, peer) in &self.peers {
             if let Some((at, boot)) = &peer.boot
                 && now.since(*at) <= self.timing.t * 3
             {
-                if (boot.priority, id) > me {
-                    return false;
-                }
+                above += u32::from((boot.priority, id) > me);
                 present.push(id);
             }
+        }
+        if above > 0 && now < self.founds_after(above) {
+            return false;
         }
         let basis = self.basis();
         let count = basis.iter().filter(|id| present.contains(id)).count();
@@ -181,18 +196,25 @@ impl Controller {
         self.boot.controller_seen.is_some_and(|(at, _)| now.since(at) < self.timing.t * 5)
     }
 
+    /// So long it gives way to so many of higher priority, each of whom gives way to those above it.
+    fn founds_after(&self, above: u32) -> Instant {
+        self.started + self.config.cluster.startup_wait + self.timing.promise * (3 * above.min(64))
+    }
+
     /// When a founding may become possible by time alone.
     pub(super) fn found_at(&self) -> Instant {
         let quiet = self.timing.t * 5;
         let led = self.boot.controller_seen.map_or(Instant::ZERO, |(at, _)| at + quiet);
         let wait = self.started + self.config.cluster.startup_wait;
         let times = [self.may_vote_at, self.started + quiet, led, wait, self.promise.until];
-        times.into_iter().filter(|at| *at > self.clock).min().unwrap_or(Instant::MAX)
+        let above = (1..=self.config.nodes.len() as u32).map(|above| self.founds_after(above));
+        times.into_iter().chain(above).filter(|at| *at > self.clock).min().unwrap_or(Instant::MAX)
     }
 
     /// J3: told that this life is down: everything goes, then it comes back as a new one.
     pub(super) fn rejoin(&mut self, now: Instant, known: Option<Incarnation>) {
         self.release_all(now, Why::StateChanged);
+        let standby = self.own_standby();
         let newest = known.unwrap_or(self.incarnation).max(self.incarnation);
         self.incarnation = Incarnation(newest.0 + 1);
         self.event(Event::Reborn { incarnation: self.incarnation });
@@ -213,7 +235,7 @@ impl Controller {
         self.roll_calls.clear();
         self.ring = detector::Ring::new();
         self.boot = Booting::new(now);
-        self.boot.round_seen = seen;
+        (self.boot.round_seen, self.boot.standby) = (seen, standby);
         self.started = now;
         self.store();
         self.serving_lineage = 0;
@@ -281,8 +303,9 @@ impl Controller {
                     .any(|slot| self.concerns_me(slot) && slot.phase != crate::wire::Phase::Held)
             });
             let hopeless = waited >= LEAVE_PATIENCE && !moving;
-            if company && !hopeless && waited < self.config.cluster.stop_timeout && self.lease_is_current(now)
-            {
+            // A lease of an older term lasts as long: its successor's comes with the next request.
+            let serves = now < self.serving_until();
+            if company && !hopeless && waited < self.config.cluster.stop_timeout && serves {
                 return;
             }
             self.parting = true;

@@ -455,8 +455,12 @@ impl Controller {
         let reports = self.members().filter_map(|node| office.followers.get(&node)?.report.as_ref());
         let worst = reports.map(|(_, report)| report.lateness_us).max().unwrap_or(0);
         let members_margin = self.timing.margin(Duration::from_micros(u64::from(worst)));
-        let t = self.timing.t;
-        if self.margin() + members_margin > t / 3 { t / 2 } else { t }
+        // Where T grows, roots count the shorter one's promises for a while.
+        let former = self.former.iter().filter(|&&(_, until)| self.clock < until).map(|(timing, _)| timing.t);
+        let t = former.min().map_or(self.timing.t, |shorter| shorter.min(self.timing.t));
+        // What is to spare beyond a beat: less where p is T/16.
+        let much = (self.timing.t / 3).min(self.timing.x);
+        if self.margin() + members_margin > much { t / 2 } else { t }
     }
 
     /// L1: every T, again every p until a majority acknowledged; every T alone once the root is long lost.

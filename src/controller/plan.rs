@@ -201,15 +201,15 @@ impl Controller {
             self.plan_moves(now, &mut next, &mut conditions);
         }
         self.choose_lineage(&current, &mut next);
-        if next != current && !first {
-            next.follow(current.ids());
-        }
         let office = self.office.as_mut().expect("looked at above");
-        if next == current && !first {
-            // S4: an abandoned proposal undoes its revocations.
-            office.proposal = None;
+        // S4: a proposal that is not wanted any more goes, and its revocations with it. But voters have stored it, and whoever
+        // controls next would take it up (E3): the present state in a newer version takes its place there.
+        if next == current && !first && office.proposal.is_none() {
             self.maybe_resign(now);
             return;
+        }
+        if !first {
+            next.follow(current.ids());
         }
         let same = office
             .proposal
@@ -397,7 +397,7 @@ impl Controller {
 
     fn plan_held(&mut self, now: Instant, next: &State, slot: &Slot) -> Step {
         // When others may be placed, and when who was never heard counts as lost (C1).
-        self.look_again(self.started + self.config.cluster.startup_wait);
+        self.look_again(self.cold_until());
         let Some(holder) = slot.holder else {
             // No longer in the file: `plan_flags` took it from its holder, and nobody gets it again.
             let known = self.config.service(slot.service).is_some();
@@ -480,21 +480,28 @@ impl Controller {
             if let Some(report) = report {
                 return !report.holding.contains(&service);
             }
-            let free = self.free_at(now, node);
+            let (free, idle) = (self.free_at(now, node), self.idle_at(node));
             self.look_again(free);
-            now >= free && (self.is_down(node) || self.never_heard(now, node))
+            self.look_again(idle);
+            now >= free && (self.is_down(node) || self.never_heard(now, node) || now >= idle)
         })
     }
 
     /// C1: at a cold start others' services wait for their homes.
     fn may_place(&self, now: Instant, next: &State, service: ServiceId) -> bool {
         let home_fits = home(&self.config, service).is_some_and(|home| self.may_hold(next, home, service));
-        home_fits || now >= self.started + self.config.cluster.startup_wait
+        home_fits || now >= self.cold_until()
+    }
+
+    /// A cold start is over. Who came into a cluster that was led has none: whom it never heard others did.
+    pub(super) fn cold_until(&self) -> Instant {
+        let wait = if self.boot.led { Duration::ZERO } else { self.config.cluster.startup_wait };
+        self.started + wait
     }
 
     /// A member of an earlier time that has not yet appeared since this node started (C1).
     fn never_heard(&self, now: Instant, node: NodeId) -> bool {
-        now < self.started + self.config.cluster.startup_wait && !self.peers.contains_key(&node)
+        now < self.cold_until() && !self.peers.contains_key(&node)
     }
 
     fn plan_failed(&mut self, now: Instant, next: &State, slot: &Slot) -> Step {

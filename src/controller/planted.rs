@@ -64,6 +64,8 @@ pub enum Planted {
     ActOnProposal,
     /// E2, E4, L3: only its own newest times count, whatever is in force elsewhere.
     OwnTimesAlone,
+    /// P2: who has no external link keeps what it is named for.
+    KeepsWhatItCannotServe,
     /// L7: who does not know the newest state is granted leases all the same.
     GrantToWhoIsBehind,
 }

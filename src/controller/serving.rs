@@ -42,6 +42,8 @@ pub(super) struct Local {
     careful_until: Option<Instant>,
     /// Not before a newer version.
     declined: Option<Declined>,
+    /// It is not in this node's file: declined if it is not there then either.
+    file_by: Option<Instant>,
     /// The stranger who answers for its address.
     pub stranger: Option<[u8; 6]>,
     look: Option<Look>,
@@ -205,9 +207,9 @@ impl Controller {
 
     /// When something is due of one service.
     fn local_due(&self, local: &Local) -> Instant {
-        let mut next = Instant::MAX;
+        let mut next = local.file_by.unwrap_or(Instant::MAX);
         if let Some(look) = &local.look {
-            next = look.next;
+            next = next.min(look.next);
             // The moment at which the last probe may count as unanswered.
             let ripe = look.last + self.look_patience(look);
             if ripe > self.clock {
@@ -311,8 +313,9 @@ impl Controller {
     fn settle_none(&mut self, now: Instant, id: ServiceId, takers: &OnceCell<Takers>) {
         // Where it may go is asked only if there is something to drop: with many services it costs most.
         let drop_look = self.services.get(&id).is_some_and(Local::looks) && !self.may_come_here(id, takers);
-        let slot = self.committed.as_ref().and_then(|state| state.slot(id)).copied();
-        let settled = slot.filter(|slot| self.is_member() && slot.phase == Phase::Held);
+        let slot =
+            self.committed.as_ref().filter(|_| self.is_member()).and_then(|state| state.slot(id)).copied();
+        let settled = slot.filter(|slot| slot.phase == Phase::Held);
         let Some(local) = self.services.get_mut(&id) else { return };
         // H3: the new holder was heard, and the state that says so is here sooner than the 2 ms are over
         // in which what was already under way to this node is answered.
@@ -327,7 +330,7 @@ impl Controller {
         local.invited = None;
         local.declined = None;
         local.answered = None;
-        local.careful_until = None;
+        (local.careful_until, local.file_by) = (None, None);
         if drop_look {
             local.look = None;
             local.stranger = None;
@@ -337,13 +340,19 @@ impl Controller {
             local.wanted = false;
             self.event(Event::Released { service: id, why: Why::StateChanged });
         }
-        self.stop_if_idle(now, id);
+        // An aborted move: it comes back as a rule.
+        let comes_back = slot
+            .is_some_and(|slot| matches!(slot.phase, Phase::Abort { .. }) && slot.holder == Some(self.me));
+        if !comes_back {
+            self.stop_if_idle(now, id);
+        }
     }
 
     fn settle_hold(&mut self, now: Instant, id: ServiceId) {
         let current = self.lease_is_current(now);
         let external = self.external_ok();
         let force = self.config.cluster.on_conflict == OnConflict::Force;
+        let keeps = self.planted(Planted::KeepsWhatItCannotServe);
         let epoch = self.epoch();
         let Some(local) = self.services.get_mut(&id) else { return };
         local.handover = None;
@@ -356,9 +365,14 @@ impl Controller {
         if local.wanted || local.declined.is_some() {
             return;
         }
+        if !self.knows_addresses(id) {
+            return self.await_file(now, id);
+        }
+        let Some(local) = self.services.get_mut(&id) else { return };
+        local.file_by = None;
         if !external {
             // What is up goes by a planned move. A controller that is new does not know of the link yet.
-            if !local.may_be_up() {
+            if !local.may_be_up() && !keeps {
                 local.look = None;
                 self.give_up(now, id);
             }

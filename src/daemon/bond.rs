@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   guardian ── leave · end · reload · picture ──▶ worker
-//!   guardian ◀── territory · keys · ready · failed · panicked ── worker
+//!   guardian ◀── territory · keys · ready · failed · doomed ── worker
 //! ```
 //! The guardian alone hears signals. When its end is closed it is dead, whenever that was: the worker
 //! leaves in order then, and ends.
@@ -39,8 +39,8 @@ pub(super) enum Word {
     Territory(Territory),
     /// With what it seals from now on: a key file's content.
     Keys(Vec<u8>),
-    /// Which thread, where and why: it is about to be dead.
-    Panicked(String),
+    /// Why it is about to be dead: which thread panicked, where and why, or what it cannot go on with.
+    Doomed(String),
 }
 
 /// Addresses and default routes of services.
@@ -62,7 +62,7 @@ pub(super) struct Bond {
 }
 
 /// What the log takes of a panic's message, in bytes.
-const LONGEST_PANIC: usize = 2_000;
+const LONGEST_DOOM: usize = 2_000;
 
 const ORDERS: [(u8, Order); 4] =
     [(b'L', Order::Leave), (b'E', Order::End), (b'R', Order::Reload), (b'P', Order::Picture)];
@@ -109,7 +109,7 @@ impl Word {
             Word::Ready => vec![b'r'],
             Word::Failed(code, text) => [&[b'f', *code], text.as_bytes()].concat(),
             Word::Keys(content) => [b"k", &**content].concat(),
-            Word::Panicked(text) => [b"p", &text.as_bytes()[..text.len().min(LONGEST_PANIC)]].concat(),
+            Word::Doomed(text) => [b"d", &text.as_bytes()[..text.len().min(LONGEST_DOOM)]].concat(),
             Word::Territory(Territory { addresses, gateways }) => {
                 let mut bytes = vec![b't'];
                 for address in addresses {
@@ -143,7 +143,7 @@ impl Word {
                 Some(Word::Failed(*code, String::from_utf8_lossy(text).into_owned()))
             }
             b'k' => Some(Word::Keys(rest.to_vec())),
-            b'p' => Some(Word::Panicked(String::from_utf8_lossy(rest).into_owned())),
+            b'd' => Some(Word::Doomed(String::from_utf8_lossy(rest).into_owned())),
             b't' => territory(rest).map(Word::Territory),
             _ => None,
         }
@@ -201,7 +201,7 @@ impl Bond {
     /// No descriptor left.
     pub(super) fn crier(&self) -> io::Result<impl Fn(&str) -> bool + Send + Sync + use<>> {
         let end = self.end.try_clone()?;
-        Ok(move |text: &str| end.send(&Word::Panicked(text.to_owned()).bytes()).is_ok())
+        Ok(move |text: &str| end.send(&Word::Doomed(text.to_owned()).bytes()).is_ok())
     }
 
     /// Until an order, the bell, the guardian's death, or the instant.
@@ -286,7 +286,7 @@ mod tests {
             Word::Failed(2, "no such card".to_owned()),
             Word::Territory(territory.clone()),
             Word::Keys(b"0123456789abcdef".to_vec()),
-            Word::Panicked("thread 'faker' panicked at src/x.rs:1:2: why".to_owned()),
+            Word::Doomed("thread 'faker' panicked at src/x.rs:1:2: why".to_owned()),
         ];
         for word in words {
             bond.tell(&word);
@@ -300,7 +300,7 @@ mod tests {
         let cry = bond.crier().expect("a descriptor");
         assert!(cry(&"ä".repeat(5_000)), "it goes out, cut");
         let Waiting::Message(bytes) = guardian.receive() else { panic!("lost") };
-        assert!(matches!(Word::of(&bytes), Some(Word::Panicked(text)) if text.starts_with("ää")));
+        assert!(matches!(Word::of(&bytes), Some(Word::Doomed(text)) if text.starts_with("ää")));
         drop(guardian);
         assert!(!cry("nobody hears it"));
         let mut joined = territory.clone();

@@ -80,7 +80,7 @@ struct Ward {
     kill_at: Instant,
     killed: Option<String>,
     /// Its last word.
-    panic: Option<String>,
+    doom: Option<String>,
 }
 
 /// Guards until the end; in the worker's process this returns when the worker ends.
@@ -165,7 +165,7 @@ impl Guardian {
                 ready: false,
                 kill_at: Instant::MAX,
                 killed: None,
-                panic: None,
+                doom: None,
             };
             self.watch_over(&mut ward);
             if let Some(code) = self.bury(ward) {
@@ -252,7 +252,7 @@ impl Guardian {
                     Some(Word::Territory(territory)) => ward.territory.join(territory),
                     Some(Word::Keys(content)) => self.last_word.take_key(&content),
                     Some(Word::Failed(code, text)) => ward.refusal = Some(Refusal { code, text }),
-                    Some(Word::Panicked(text)) => ward.panic = Some(text),
+                    Some(Word::Doomed(text)) => ward.doom = Some(text),
                     Some(Word::Ready) => {
                         ward.ready = true;
                         if let Some(readiness) = self.readiness.take() {
@@ -275,8 +275,8 @@ impl Guardian {
         let well = matches!(ending, Ok(Ending::Exited(0)));
         let cause = match (&ending, ward.killed) {
             (Ok(_), Some(why)) => format!("{why}: killed"),
-            (Ok(ending), None) => match ward.panic {
-                Some(panic) => format!("{panic}: {ending}"),
+            (Ok(ending), None) => match ward.doom {
+                Some(doom) => format!("{doom}: {ending}"),
                 None => ending.to_string(),
             },
             (Err(error), _) => error.to_string(),

@@ -25,7 +25,7 @@ use crate::threads::faker::{self, Faker};
 use crate::threads::hello_receiver::Ears;
 use crate::threads::hello_sender::{self, Egress, HelloSender};
 use crate::threads::life_signs::LifeSigns;
-use crate::threads::link_monitor::LinkWatch;
+use crate::threads::link_monitor::{LinkWatch, OwnCard};
 use crate::threads::load::Load;
 use crate::threads::mailbox::{Mailbox, Sender, latest, mailbox};
 use crate::threads::notify::{self, Notify};
@@ -37,6 +37,7 @@ use crate::threads::{Urgency, start};
 use crate::vocabulary::{LinkRole, NodeId};
 use crate::wire::Keyring;
 use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,9 +67,9 @@ struct Parts {
     record: Option<Record>,
     past: Past,
     monitor: LinkMonitor,
+    cards: Vec<OwnCard>,
     card: Card,
     device: String,
-    internal_device: String,
 }
 
 struct Sockets {
@@ -133,6 +134,11 @@ impl Running {
         self.driver.send(told);
     }
 
+    /// Why it cannot go on, if it cannot.
+    pub(super) fn doom(&self) -> Option<String> {
+        self.published.doom.get().cloned()
+    }
+
     /// Is the orderly leave complete?
     pub(super) fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
@@ -170,8 +176,11 @@ impl Parts {
     fn make(plan: &Plan, signs: LifeSigns) -> Result<Self, String> {
         let config = &plan.config;
         let node = config.node(plan.me).ok_or("this node is not in the configuration")?;
-        let (device, internal_device) = (node.external.device.clone(), node.internal.device.clone());
+        let device = node.external.device.clone();
         clear_leftovers(config, &device)?;
+        // Before the sockets: a card that is replaced meanwhile is seen as another one.
+        let own = |role, device: &str| OwnCard::named(role, device).map_err(text(device));
+        let cards = vec![own(LinkRole::Internal, &node.internal.device)?, own(LinkRole::External, &device)?];
         let sockets = Sockets::open(plan)?;
         let directory = &plan.arguments.state_dir;
         let (storage, record) = Storage::begin(directory, clock::wall_seconds())
@@ -185,9 +194,9 @@ impl Parts {
             storage,
             record,
             monitor: LinkMonitor::open().map_err(text("cannot watch the links"))?,
+            cards,
             card: Card::open(&device).map_err(text(&device))?,
             device,
-            internal_device,
         })
     }
 
@@ -199,9 +208,8 @@ impl Parts {
         farewell: Farewell,
         threads: &mut Vec<JoinHandle<()>>,
         bells: &mut Vec<Doorbell>,
-    ) -> std::io::Result<()> {
-        let Parts { published, sockets, storage, record, past, monitor, card, device, internal_device } =
-            self;
+    ) -> io::Result<()> {
+        let Parts { published, sockets, storage, record, past, monitor, cards, card, device } = self;
         let me = plan.me;
         let mut bell = || Doorbell::new().inspect(|bell| bells.push(bell.clone()));
         let incarnation = storage.incarnation();
@@ -235,11 +243,12 @@ impl Parts {
 
         let watch = LinkWatch {
             monitor,
-            roles: vec![(LinkRole::Internal, internal_device), (LinkRole::External, device)],
+            cards,
             driver: driver.clone(),
             faker: faker_orders.clone(),
             checks: checks.clone(),
             published: published.clone(),
+            main: farewell.bell.clone(),
             bell: bell()?,
         };
         threads.push(start("link monitor", Urgency::Heartbeat, move || watch.run())?);
@@ -270,7 +279,7 @@ impl Parts {
         let ears = |sockets: Vec<_>, bell| {
             let (driver, published) = (driver.clone(), published.clone());
             let readiness = Readiness::of(&Ears::descriptors(&bell, &sockets))?;
-            Ok::<_, std::io::Error>(Ears { me, sockets, driver, published, bell, readiness })
+            Ok::<_, io::Error>(Ears { me, sockets, driver, published, bell, readiness })
         };
         start_ears(ears(sockets.unicast(), bell()?)?, ears(sockets.broadcast(), bell()?)?, threads)
     }
@@ -284,7 +293,7 @@ fn start_faker(
     driver: &Sender<Told>,
     published: &Arc<Published>,
     threads: &mut Vec<JoinHandle<()>>,
-) -> std::io::Result<Sender<faker::Order>> {
+) -> io::Result<Sender<faker::Order>> {
     let (orders, mailbox) = faker::orders(published)?;
     let (driver, published) = (driver.clone(), published.clone());
     let faker = Faker { me, card, device: device.to_owned(), mailbox, driver, published };
@@ -293,7 +302,7 @@ fn start_faker(
 }
 
 /// Last: what they hear, somebody must take.
-fn start_ears(unicast: Ears, broadcast: Ears, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
+fn start_ears(unicast: Ears, broadcast: Ears, threads: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
     threads.push(start("hello receiver", Urgency::Heartbeat, move || unicast.run())?);
     threads.push(start("broadcast lst.", Urgency::Heartbeat, move || broadcast_listener::run(broadcast))?);
     Ok(())
@@ -303,7 +312,7 @@ fn start_ears(unicast: Ears, broadcast: Ears, threads: &mut Vec<JoinHandle<()>>)
 fn start_services(
     driver: &Sender<Told>,
     published: &Arc<Published>,
-) -> std::io::Result<(Sender<services::Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<services::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(services::ORDERS);
     let services = Services {
         mailbox,
@@ -319,7 +328,7 @@ fn start_services(
 fn start_notify(
     me: NodeId,
     published: &Arc<Published>,
-) -> std::io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<notify::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(notify::ORDERS);
     let missed = Arc::default();
     published.events.tap(notify::tap(orders.clone(), Arc::clone(&missed)));
@@ -334,7 +343,7 @@ fn start_chronicle(
     past: Past,
     driver: &Sender<Told>,
     published: &Arc<Published>,
-) -> std::io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<chronicle::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(chronicle::ORDERS);
     let bell = orders.clone();
     // Full: it is awake, and looks.
@@ -350,7 +359,7 @@ fn start_receipts(
     driver: &Sender<Told>,
     faker: &Sender<faker::Order>,
     published: &Arc<Published>,
-) -> std::io::Result<(Sender<receipts::Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<receipts::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(receipts::ORDERS);
     let receipts = Receipts {
         me,
@@ -369,7 +378,7 @@ fn start_checks(
     driver: &Sender<Told>,
     services: &Sender<services::Order>,
     published: &Arc<Published>,
-) -> std::io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<checks::Order>, JoinHandle<()>)> {
     let (orders, mailbox) = mailbox(checks::ORDERS);
     let asking = orders.clone();
     published.checks.serve(move |order| asking.offer(checks::Order::Asked(order)).is_ok());

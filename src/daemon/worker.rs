@@ -2,7 +2,7 @@
 //! (`wiring`), waits for the guardian's orders, and joins them.
 //!
 //! Ends when it was told to and has left in order, at once when told twice, and in order too when the
-//! guardian is dead: unguarded it does not stay.
+//! guardian is dead: unguarded it does not stay. At once, and in no order, when it cannot go on (`Published::doom`).
 
 use super::bond::{Bond, Territory, Word};
 use super::wiring::Running;
@@ -57,7 +57,11 @@ pub(super) fn live(mut plan: Plan, signs: LifeSigns, end: End, first: bool) -> E
         }
     };
     bond.tell(&Word::Ready);
-    wait(&plan, &mut bond, &running);
+    if let Some(doom) = wait(&plan, &mut bond, &running) {
+        // As after a panic: to end its threads takes longer than the guardian needs to clear the card and to say LEAVE.
+        bond.tell(&Word::Doomed(doom));
+        return ExitCode::from(super::FAILURE);
+    }
     running.end();
     log::info!("ended");
     log.stop();
@@ -98,11 +102,14 @@ fn may_beat(realtime: &io::Result<()>, cluster: &Cluster) -> Result<(), String> 
     }
 }
 
-/// Until the orderly leave is complete, or its time is over, or somebody insists.
-fn wait(plan: &Plan, bond: &mut Bond, running: &Running) {
+/// Until the orderly leave is complete, or its time is over, or somebody insists. `Some`: until it cannot go on, and why.
+fn wait(plan: &Plan, bond: &mut Bond, running: &Running) -> Option<String> {
     let mut leave_until = None;
     loop {
         bond.wait_until(leave_until);
+        if let Some(doom) = running.doom() {
+            return Some(doom);
+        }
         if bond.wants_picture() {
             running.tell(Told::Dump);
         }
@@ -118,7 +125,7 @@ fn wait(plan: &Plan, bond: &mut Bond, running: &Running) {
             let _ = reply.try_send(done);
         }
         if running.has_left() {
-            return;
+            return None;
         }
         match (bond.wants_end(), leave_until) {
             (0, None) if !bond.is_orphaned() => {}
@@ -130,10 +137,12 @@ fn wait(plan: &Plan, bond: &mut Bond, running: &Running) {
                 running.tell(Told::Happened(Box::new(Input::Stop)));
             }
             (2.., Some(_)) => {
-                return log::warn!("asked to end again: not waiting for the rest to be handed over");
+                log::warn!("asked to end again: not waiting for the rest to be handed over");
+                return None;
             }
             (_, Some(until)) if clock::now() >= until => {
-                return log::warn!("not everything was handed over in time: ending all the same");
+                log::warn!("not everything was handed over in time: ending all the same");
+                return None;
             }
             (_, Some(_)) => {}
         }

@@ -199,14 +199,26 @@ impl Card {
     /// Adds an address of ours; the kernel drops it after `lifetime` (whole seconds, at least 1) unless it
     /// is renewed. Fine if it is there already and ours.
     ///
+    /// `may` is asked right before the call that puts it up, and right after: each call may wait for the kernel's lock as long as
+    /// others hold it. `None`: it may not any more, and what was made has gone again, as far as the kernel let it.
+    ///
     /// # Errors
     /// EEXIST: the machine has this address by itself. EADDRNOTAVAIL: not there when read back. EBUSY: another card has the
     /// name now, and the one that had it still has addresses of ours.
-    pub fn add(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<Held> {
+    pub fn add(
+        &mut self,
+        address: IpAddr,
+        prefix: u8,
+        lifetime: Duration,
+        may: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Held>> {
         let before = self.addresses()?;
         match before.iter().find(|held| held.address == address) {
             Some(held) if held.ours && held.prefix == prefix => {
-                return self.renew(held, lifetime).map(|()| held.clone());
+                if !may() {
+                    return Ok(None);
+                }
+                return self.renew(held, lifetime).map(|()| Some(held.clone()));
             }
             Some(held) if held.ours => self.remove(address)?,
             Some(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST)),
@@ -218,22 +230,18 @@ impl Card {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
         let label = if address.is_ipv4() { free_label(&self.device, &before) } else { None };
-        let made = match (address, &label) {
-            (IpAddr::V4(v4), Some(label)) => self.add_by_ioctl(label, v4, prefix),
-            _ => Ok(()),
-        };
-        let label = label.unwrap_or_default();
         let knew = self.timer.knows();
-        let before = clock::monotonic();
-        let seconds = self.seconds_now(lifetime);
-        let made = made.and_then(|()| self.write(index, address, prefix, &label, seconds));
-        let after = clock::monotonic();
+        let made = self.make(index, address, prefix, label.as_deref(), lifetime, may);
+        if matches!(made, Ok(None)) {
+            return Ok(None);
+        }
         let present = self.addresses()?;
         let there = present.iter().find(|held| held.address == address && held.prefix == prefix && held.ours);
-        if let (Ok(()), Some(held)) = (&made, there) {
-            self.timer.learn(held.updated, before, after);
-            let renewed = if knew || self.is_punctual() { Ok(()) } else { self.renew(held, lifetime) };
-            return renewed.map(|()| held.clone());
+        if let (Ok(Some((before, after))), Some(held)) = (&made, there) {
+            self.timer.learn(held.updated, *before, *after);
+            let renewed =
+                if knew || self.is_punctual() || !may() { Ok(()) } else { self.renew(held, lifetime) };
+            return renewed.map(|()| Some(held.clone()));
         }
         let ours = |held: &Held| held.ours || is_half_made(held);
         if let Some(held) = present.iter().find(|held| held.address == address && ours(held)) {
@@ -242,19 +250,56 @@ impl Card {
         made.and(Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
     }
 
+    /// The calls of `add`, unread: between which times it was written. `None`: it may not any more.
+    fn make(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+        label: Option<&str>,
+        lifetime: Duration,
+        may: &dyn Fn() -> bool,
+    ) -> io::Result<Option<(Duration, Duration)>> {
+        if !may() {
+            return Ok(None);
+        }
+        if let (IpAddr::V4(v4), Some(label)) = (address, label) {
+            self.address_ioctl(libc::SIOCSIFADDR, label, v4)?;
+            if !may() {
+                self.unmake(index, address, prefix, Some(label));
+                return Ok(None);
+            }
+            self.correct_by_ioctl(label, v4, prefix)?;
+        }
+        let before = clock::monotonic();
+        self.write(index, address, prefix, label.unwrap_or_default(), self.seconds_now(lifetime))?;
+        let after = clock::monotonic();
+        if !may() {
+            self.unmake(index, address, prefix, label);
+            return Ok(None);
+        }
+        Ok(Some((before, after)))
+    }
+
     /// As `add`, for an address that was ours a moment ago: what somebody put in its place, under another
     /// prefix or label, goes. True: there was such a thing.
     ///
     /// # Errors
     /// As `add`.
-    pub fn retake(&mut self, address: IpAddr, prefix: u8, lifetime: Duration) -> io::Result<(Held, bool)> {
+    pub fn retake(
+        &mut self,
+        address: IpAddr,
+        prefix: u8,
+        lifetime: Duration,
+        may: &dyn Fn() -> bool,
+    ) -> io::Result<Option<(Held, bool)>> {
         let present = self.addresses()?;
         let changed: Vec<&Held> =
             present.iter().filter(|held| held.address == address && !held.ours).collect();
         for held in &changed {
             self.take_away(held, &present)?;
         }
-        self.add(address, prefix, lifetime).map(|held| (held, !changed.is_empty()))
+        Ok(self.add(address, prefix, lifetime, may)?.map(|held| (held, !changed.is_empty())))
     }
 
     /// Lets an address of ours live `lifetime` from now. One that has just vanished comes back (the kernel
@@ -360,11 +405,11 @@ impl Card {
         self.netlink.request(request)
     }
 
-    fn add_by_ioctl(&self, label: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+    /// What SIOCSIFADDR guessed by the address's class.
+    fn correct_by_ioctl(&self, label: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         let mask = Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0));
         // A /32 keeps the broadcast of the classful network that SIOCSIFADDR guessed, unless it is cleared.
         let broadcast = if prefix < 31 { broadcast_of(address, prefix) } else { Ipv4Addr::UNSPECIFIED };
-        self.address_ioctl(libc::SIOCSIFADDR, label, address)?;
         self.address_ioctl(libc::SIOCSIFNETMASK, label, mask)?;
         self.address_ioctl(libc::SIOCSIFBRDADDR, label, broadcast)
     }

@@ -17,6 +17,10 @@ pub enum LinkChange {
     Card {
         /// Its name.
         device: String,
+        /// Its index: another card of that name has another one.
+        index: u32,
+        /// Its hardware address, if it has one of that kind.
+        mac: Option<[u8; 6]>,
         /// Switched on, and with a carrier.
         up: bool,
     },
@@ -112,15 +116,21 @@ impl LinkMonitor {
 
 fn change(message: &Message<'_>) -> Option<LinkChange> {
     match message.kind {
-        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+        // Not what a bridge says of its ports (AF_BRIDGE): one that leaves it is told as deleted, and lives on.
+        libc::RTM_NEWLINK | libc::RTM_DELLINK if message.content.first() == Some(&0) => {
             // struct ifinfomsg: family u8, pad u8, type u16, index i32, flags u32, change u32.
-            let flags = number_at(message.content, 8);
+            let (index, flags) = (number_at(message.content, 4), number_at(message.content, 8));
             let wanted = (libc::IFF_UP | libc::IFF_LOWER_UP).cast_unsigned();
             let up = message.kind == libc::RTM_NEWLINK && flags & wanted == wanted;
-            let (_, name) =
-                attributes(message.content.get(16..)?).find(|(kind, _)| *kind == libc::IFLA_IFNAME)?;
-            let name = name.strip_suffix(&[0]).unwrap_or(name);
-            Some(LinkChange::Card { device: String::from_utf8_lossy(name).into_owned(), up })
+            let (mut name, mut mac) = (None, None);
+            for (kind, content) in attributes(message.content.get(16..)?) {
+                match kind {
+                    libc::IFLA_IFNAME => name = Some(content.strip_suffix(&[0]).unwrap_or(content)),
+                    libc::IFLA_ADDRESS => mac = content.try_into().ok(),
+                    _ => {}
+                }
+            }
+            Some(LinkChange::Card { device: String::from_utf8_lossy(name?).into_owned(), index, mac, up })
         }
         libc::RTM_DELADDR => {
             // struct ifaddrmsg: family u8, prefix u8, flags u8, scope u8, index u32.

@@ -34,10 +34,7 @@ pub enum Hears<'a> {
 
 /// Whole Ethernet frames on one card.
 #[derive(Debug)]
-pub struct PacketSocket {
-    fd: OwnedFd,
-    mac: [u8; 6],
-}
+pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
     /// A socket on `device`.
@@ -66,24 +63,22 @@ impl PacketSocket {
             filter(&fd, hears)?;
         }
         bind(&fd, index, u16::try_from(protocol).expect("an EtherType"))?;
-        let mac = hardware_address(&fd)?;
-        Ok(PacketSocket { fd, mac })
+        Ok(PacketSocket(fd))
     }
 
-    /// The card's hardware address when the socket was opened.
+    /// The card's hardware address now; zeroes: it has none, or is gone. Asked each time: a bond that fails over and a
+    /// bridge that gets a port go on with another one, on the same socket.
     pub fn mac(&self) -> [u8; 6] {
-        self.mac
+        hardware_address(&self.0).unwrap_or_default()
     }
 
     /// Hears other frames of the same protocol from now on, or nothing. What waits already still waits, and nothing
-    /// that both would hear is lost in between. Reads the card's hardware address anew.
+    /// that both would hear is lost in between.
     ///
     /// # Errors
     /// No memory left; it goes on as before then.
-    pub fn hear(&mut self, hears: Hears<'_>) -> io::Result<()> {
-        filter(&self.fd, hears)?;
-        self.mac = hardware_address(&self.fd)?;
-        Ok(())
+    pub fn hear(&self, hears: Hears<'_>) -> io::Result<()> {
+        filter(&self.0, hears)
     }
 
     /// What is wrong with it, told once. Of one that was just opened: is the card up?
@@ -91,7 +86,7 @@ impl PacketSocket {
     /// # Errors
     /// ENETDOWN: the link is down.
     pub fn trouble(&self) -> io::Result<()> {
-        nix::sys::socket::getsockopt(&self.fd, nix::sys::socket::sockopt::SocketError)
+        nix::sys::socket::getsockopt(&self.0, nix::sys::socket::sockopt::SocketError)
             .map_err(io::Error::from)
             .and_then(|error| if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) })
     }
@@ -102,9 +97,8 @@ impl PacketSocket {
     /// Local reasons: ENETDOWN, ENOBUFS, EAGAIN, ENXIO (the card is gone).
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: pointer and length are those of `frame`.
-        let sent = unsafe {
-            libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT)
-        };
+        let sent =
+            unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -115,7 +109,7 @@ impl PacketSocket {
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: pointer and length are those of `buffer`.
         let length = unsafe {
-            libc::recv(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+            libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
         };
         if let Ok(length) = usize::try_from(length) {
             return Ok(Some(length));
@@ -130,7 +124,7 @@ impl PacketSocket {
 
 impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
 

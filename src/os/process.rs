@@ -140,13 +140,13 @@ fn run_and(
     let mut environment = environment.to_vec();
     environment.extend(leash.as_ref().map(|leash| (leash::MARK, leash.mark())));
     let inherited = leash.as_ref().and_then(Leash::inherited);
-    let child =
+    let mut child =
         Shell::spawn(command, &environment, [input.as_fd(), output.as_fd(), error.as_fd()], inherited)?;
     drop(environment);
     leash.iter_mut().for_each(Leash::let_go);
     // As long as this process has the pipes' writing ends too, they never seem to close.
     drop((output, error));
-    // The child is not yet waited for, so the number is its own.
+    // The child is not yet waited for, so the number is its own. From here on an error ends it with its group (`Shell::drop`).
     let exit = watch(child.id())?;
     let mut deadline = clock::now() + limit;
     let mut ended_by: Option<Outcome> = None;

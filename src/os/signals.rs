@@ -3,10 +3,18 @@
 //! Owned by the guardian. What it forks inherits the mask, so the worker never sees them: the guardian
 //! alone decides what a signal means. Commands of services get an empty mask (`process`).
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// Whoever started this process may ignore SIGCHLD, which is inherited: the kernel would keep no child until it is waited for, and
+/// nobody would learn how one ended. Called before anything else.
+pub fn wait_for_children() {
+    // SAFETY: the default action is no function of ours.
+    let set = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+    debug_assert!(set.is_ok(), "SIGCHLD may be set");
+}
 
 /// The blocked signals.
 #[derive(Debug)]

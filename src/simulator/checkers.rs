@@ -116,6 +116,8 @@ pub struct Checker {
     terms: BTreeMap<(u64, Term), (u64, u64)>,
     /// When a process ended last.
     forgot_at: Option<Nanos>,
+    /// When clients reached the holder of a service last.
+    pub reached: BTreeMap<ServiceId, Nanos>,
     /// Broken promises: the run ends with the first.
     pub violations: Vec<Violation>,
 }
@@ -138,6 +140,7 @@ impl Checker {
             newest: None,
             terms: BTreeMap::new(),
             forgot_at: None,
+            reached: BTreeMap::new(),
             violations: Vec::new(),
         }
     }
@@ -257,6 +260,27 @@ impl Checker {
             }
         }
         again
+    }
+
+    /// P2 while more than half of the nodes are well: clients reach a holder of it, or did so within `nobody`. How long ago.
+    pub fn some_holder(
+        &mut self,
+        (at, nobody): (Nanos, Nanos),
+        service: ServiceId,
+        hosts: &[Host],
+        network: &Network,
+    ) -> Nanos {
+        let reached = |(node, host): (usize, &Host)| host.has(service) && network.clients(node) == Some(0);
+        if hosts.iter().enumerate().any(reached) {
+            self.reached.insert(service, at);
+        }
+        // None is missed that was never there.
+        let ago = at - *self.reached.get(&service).unwrap_or(&at);
+        if ago > nobody {
+            let what = format!("for {} ms clients reach nobody who has service {}", ago / MILLI, service.0);
+            self.broken(at, "P2 some holder", what);
+        }
+        ago
     }
 
     /// F2, `on_conflict = wait`: what a stranger has is left to it. Not judged where its answer may not have come: the LAN

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 /// How it is used.
 pub const USAGE: &str = "\
 usage: diehard simulate [--seed S] [--nodes N] [--hours H | --runs R [--minutes M | --seconds S]] [--trace-from SECONDS]
-       diehard simulate --drill isolation|moves|amnesia|times|stopped|stalls|parts|arbiter [--seed S] [--nodes N] [--runs R] [--seconds S]
+       diehard simulate --drill isolation|moves|amnesia|times|stopped|stalls|parts|arbiter|few [--seed S] [--nodes N] [--runs R] [--seconds S]
        diehard simulate --seed S --nodes N … --only FAULTS|none [--without ILLS] [--chance C]
        diehard simulate --calm internal|external [--seed S] [--nodes N] [--runs R]
        diehard simulate --experiment power-cut [--victims any|plain|controller|two|three] [--nodes N]
@@ -130,6 +130,7 @@ fn option(options: &mut Options, name: &str, value: &str) -> Result<(), String> 
         ("--drill", "stalls") => options.kind = Kind::Drill(Drill::Stalls),
         ("--drill", "parts") => options.kind = Kind::Drill(Drill::Parts),
         ("--drill", "arbiter") => options.kind = Kind::Drill(Drill::Arbiter),
+        ("--drill", "few") => options.kind = Kind::Drill(Drill::Few),
         ("--model", _) => options.model = Some(value.to_string()),
         ("--planted", _) => options.planted = Some(value.to_string()),
         ("--only", "none") => options.only = Some(BTreeSet::new()),
@@ -237,12 +238,14 @@ fn runs(options: &Options) -> i32 {
     let virtual_millis = AtomicU64::new(0);
     let received = AtomicU64::new(0);
     let slowest = AtomicU64::new(0);
+    let nobody = AtomicU64::new(0);
     spread(options.runs, |number| {
         let scenario = options.scenario(number);
         let outcome = run(&scenario);
         virtual_millis.fetch_add(options.duration / MILLI, Ordering::Relaxed);
         received.fetch_add(outcome.statistics.received, Ordering::Relaxed);
         slowest.fetch_max(outcome.settled.iter().copied().max().unwrap_or(0) / MILLI, Ordering::Relaxed);
+        nobody.fetch_max(outcome.statistics.nobody / MILLI, Ordering::Relaxed);
         if outcome.violations.is_empty() {
             return true;
         }
@@ -265,10 +268,14 @@ fn runs(options: &Options) -> i32 {
     let spent = wall().saturating_sub(begin).as_secs_f64();
     let seconds = virtual_millis.load(Ordering::Relaxed) as f64 / 1e3;
     println!(
-        "{seconds:.0} virtual seconds in {spent:.1} s: {:.0} a second; {} datagrams handled; slowest recovery {} ms",
+        "{seconds:.0} virtual seconds in {spent:.1} s: {:.0} a second; {} datagrams handled; slowest recovery {} ms{}",
         seconds / spent.max(1e-9),
         received.load(Ordering::Relaxed),
         slowest.load(Ordering::Relaxed),
+        match nobody.into_inner() {
+            0 => String::new(),
+            millis => format!("; longest without a holder {millis} ms"),
+        },
     );
     i32::from(broken.is_some())
 }

@@ -81,6 +81,12 @@ impl Network {
         (port.out && port.inward).then_some(port.group)
     }
 
+    /// Frames get from this node to the switch and back.
+    pub fn is_plugged(&self, role: LinkRole, node: usize) -> bool {
+        let port = self.ports[lan(role)][node];
+        port.out && port.inward
+    }
+
     /// The arbiter and this node hear each other, if chance lets them.
     pub fn has_arbiter(&self, node: usize) -> bool {
         self.arbiter_on && self.clients(node) == Some(self.arbiter)

@@ -30,6 +30,9 @@ pub enum Class {
     Crosswise,
     /// One node's port on one LAN is cut, in one direction or both, with loss of carrier or without.
     Port,
+    /// One node's port on one LAN is cut, and who serves by it knows: an external port without carrier. (An external link
+    /// that is silent and looks well is what `gateway` checks are for.)
+    Link,
     /// Both ports of one node are cut, and it lives on.
     Cable,
     /// One pair of nodes cannot hear each other, or one of them not the other.
@@ -62,6 +65,8 @@ pub enum Class {
     Refused,
     /// A machine that is no member answers for a service's address.
     Stranger,
+    /// One of a few nodes is ill, or one more; the others are well, and everybody of them is in.
+    Few,
 }
 
 /// Those of a storm. Drills have `Isolation` and `Move` beside them: where fewer than a majority may
@@ -112,7 +117,27 @@ pub enum Drill {
     Parts,
     /// LANs that split, the arbiter now on this side and now on that: Q2. The one drill without `majority`.
     Arbiter,
+    /// Fewer than half of the nodes are ill at any time, the others are well: every address has a holder all the time (P2).
+    Few,
 }
+
+/// What befalls one node after another (`Class::Few`), and for how long nobody may have its addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct OfOne {
+    /// Each of one node.
+    pub classes: [Class; 4],
+    /// The longest time without a holder.
+    pub nobody: Nanos,
+}
+
+/// Nodes that die, leave, or are cut off: their leases end, or they say goodbye.
+pub const CUTS: OfOne =
+    OfOne { classes: [Class::Power, Class::Link, Class::Cable, Class::Stop], nobody: SECOND };
+
+/// Daemons that stop or die: who was seen to have an address, and is not reached then, may have it until its lifetime is over. A
+/// look has to see that, so nothing is cut.
+pub const STOPS: OfOne =
+    OfOne { classes: [Class::Power, Class::Daemon, Class::Pause, Class::Stop], nobody: 3 * SECOND };
 
 /// The arbiter of those clusters that ask one.
 pub const ARBITER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 254);
@@ -149,6 +174,8 @@ pub struct Plan {
     pub config: Config,
     /// Which classes are on, and how long from one of a class to the next on average.
     pub classes: Vec<(Class, Nanos)>,
+    /// What those few have (`Class::Few`).
+    pub of_one: OfOne,
     /// Both LANs while faults are on.
     pub weather: [Weather; 2],
     /// The small ills while faults are on.
@@ -173,6 +200,7 @@ impl Plan {
         let mut plan = Plan {
             config,
             classes: Vec::new(),
+            of_one: CUTS,
             weather: [weather(random), weather(random)],
             ills: ills(random),
             drift_ppm: if random.chance(700) { 300 } else { 0 },
@@ -243,6 +271,7 @@ impl Plan {
                 (Class::Power, every(1_000, 8_000)),
             ],
             Drill::Arbiter => vec![(Class::Split, every(300, 4_000)), (Class::Arbiter, every(2_000, 8_000))],
+            Drill::Few => vec![(Class::Few, every(300, 2_000))],
         };
         match drill {
             Drill::Isolation if random.chance(400) => plan.classes.truncate(1),
@@ -253,12 +282,15 @@ impl Plan {
             Drill::Arbiter => plan.draw_minorities(nodes, random),
             Drill::Parts => plan.config.cluster.quorum = random.pick(&[Quorum::None, Quorum::Auto]),
             Drill::Isolation | Drill::Moves | Drill::Amnesia | Drill::Times | Drill::Stopped => {}
+            Drill::Few => {
+                plan.of_one = random.pick(&[CUTS, STOPS]);
+            }
             Drill::Stalls => plan.ills.slow_faker = 100,
         }
         plan.weather = match drill {
             Drill::Isolation | Drill::Moves | Drill::Times | Drill::Arbiter => [internal; 2],
             Drill::Parts => [Weather { loss: 0, ..internal }; 2],
-            Drill::Amnesia | Drill::Stalls => [Weather::default(); 2],
+            Drill::Amnesia | Drill::Stalls | Drill::Few => [Weather::default(); 2],
             Drill::Stopped => [internal, Weather { loss: 50, ..Weather::default() }],
         };
         if random.chance(300) {
@@ -295,6 +327,7 @@ impl Plan {
         let mut plan = Plan {
             config: config(nodes, random),
             classes: Vec::new(),
+            of_one: CUTS,
             weather: [Weather::default(); 2],
             ills: Ills::default(),
             drift_ppm: 300,

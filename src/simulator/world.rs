@@ -8,7 +8,7 @@ use super::checkers::{Checker, Minorities};
 use super::clock::{Clock, Nanos, SECOND};
 use super::host::{Host, SOCKET_BUFFER};
 use super::network::{Network, lan};
-use super::plan::{Ills, Plan, pause_before};
+use super::plan::{Class, Ills, Plan, pause_before};
 use super::random::Random;
 use super::run::CURRENT;
 use super::script::{Cue, Script};
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::controller::{Input, Planted, Record};
 use crate::vocabulary::ServiceId;
 use crate::wire::Key;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ mod disturbances;
 mod effects;
 mod event;
 mod faker;
+mod few;
 mod foreign;
 mod guardian;
 mod neighbours;
@@ -54,6 +55,8 @@ pub struct Statistics {
     pub taken: u64,
     /// FAIL_DOWNs that a controller believed.
     pub downs: u64,
+    /// So long, in nanoseconds, clients reached no holder of a service while most nodes were well (drill few).
+    pub nobody: Nanos,
 }
 
 /// Everything there is in a run.
@@ -104,6 +107,8 @@ pub struct World {
     pub script: Option<Rc<Script>>,
     /// Addresses that a machine has which is no node.
     strangers: Vec<Stranger>,
+    /// Who is ill, or was until lately (`Class::Few`).
+    ill: BTreeSet<usize>,
 }
 
 impl World {
@@ -145,6 +150,7 @@ impl World {
             drawn: Vec::new(),
             script: None,
             strangers: Vec::new(),
+            ill: BTreeSet::new(),
         }
     }
 
@@ -220,6 +226,7 @@ impl World {
             Event::GuardianActs { node, life, dead } => self.guardian_acts(node, life, dead),
             Event::GuardianKills { node, life, since } => self.guardian_kills(node, life, since),
             Event::Judge { service } => self.judge(service),
+            Event::JudgeHolders => self.judge_holders(),
             Event::Fault { class, every } => self.fault(class, every),
             Event::Cue { number } => self.cue(number),
             Event::Mend(mend) => self.mend(mend),
@@ -253,6 +260,7 @@ impl World {
             | Event::GuardianActs { .. }
             | Event::GuardianKills { .. }
             | Event::Judge { .. }
+            | Event::JudgeHolders
             | Event::Fault { .. }
             | Event::Cue { .. }
             | Event::Mend(_) => return None,
@@ -303,6 +311,10 @@ impl World {
         self.ills = self.plan.ills;
         self.network.weather = self.plan.weather;
         (self.round, self.round_began) = (self.round + 1, self.now);
+        if self.plan.has(Class::Few) {
+            self.checker.reached.clear();
+            self.schedule(0, Event::JudgeHolders);
+        }
         if let Some(script) = self.script.clone() {
             let round = self.round;
             let cues = script.cues.iter().enumerate().filter(|(_, cue)| cue.round == round);

@@ -396,26 +396,32 @@ impl Work {
         back: bool,
     ) -> Option<(IpAddr, Tampering)> {
         let lease = &self.faker.published.lease;
-        // Before each: this thread may have been stopped since it saw what is wanted.
-        if lease.is_over(clock::now()) {
+        // Before each, and around the kernel's call: this thread may have been stopped since it saw what is wanted.
+        let may = || !lease.is_over(clock::now());
+        if !may() {
             return None;
         }
         lease.note_holding(true);
-        let (added, trouble) = if back {
-            let retaken = self.faker.card.retake(address, prefix, life);
-            let changed = matches!(retaken, Ok((_, true)));
-            let trouble = if changed { Tampering::Changed } else { Tampering::Removed };
-            (retaken.map(|(held, _)| held), Some(trouble))
+        let added = if back {
+            self.faker.card.retake(address, prefix, life, &may)
         } else {
-            (self.faker.card.add(address, prefix, life), None)
+            self.faker.card.add(address, prefix, life, &may).map(|held| held.map(|held| (held, false)))
         };
-        let trouble = if added.is_err() { Some(Tampering::Refused) } else { trouble };
-        // It is up, even if the card cannot be read any more.
-        let added = added.map(|held| {
-            self.on_card.push(held.clone());
-            self.up.push(held);
-        });
-        self.note(address, "add", added);
+        let trouble = match added {
+            // No failure: all of ours goes next, before anything is tried again.
+            Ok(None) => return None,
+            Ok(Some((held, changed))) => {
+                // It is up, even if the card cannot be read any more.
+                self.on_card.push(held.clone());
+                self.up.push(held);
+                self.note(address, "add", Ok(()));
+                back.then_some(if changed { Tampering::Changed } else { Tampering::Removed })
+            }
+            Err(error) => {
+                self.note(address, "add", Err(error));
+                Some(Tampering::Refused)
+            }
+        };
         trouble.map(|trouble| (address, trouble))
     }
 
@@ -498,6 +504,7 @@ impl Work {
             failed |= wanted.get(&held.address) != Some(&held.prefix)
                 || self.faker.published.lease.is_over(begin)
                 || self.faker.card.renew(held, config.cluster.valid_lft).is_err();
+            self.lives();
             self.faker.published.faker_lateness.note(clock::now().since(begin));
         }
         if failed {

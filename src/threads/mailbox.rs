@@ -1,31 +1,48 @@
-//! What the threads say to each other: a bounded channel whose receiver sleeps in the kernel.
+//! What the threads say to each other: a bounded queue whose receiver sleeps in the kernel.
 //!
-//! `crossbeam_channel` holds the messages; waiting is done by a `Sleeper`, because the channel's own wait spins
-//! before it sleeps, which at 100 packets a second costs more than the packets do.
+//! No channel of `crossbeam_channel`: its wait spins before it sleeps, which at 100 packets a second costs more than the packets
+//! do; and its receiver spins for as long as a sender that has taken its place in the queue has not filled it. Where that one
+//! is preempted, a heartbeat thread of SCHED_FIFO would spin on the very processor that it needs. So the queue has a mutex
+//! that inherits priority, and waiting is done by a `Sleeper`.
 //! Many senders, one receiver. Dropping the last sender closes the mailbox.
 
 use crate::os::alarm::Alarm;
 use crate::os::clock;
+use crate::os::inheriting::Inheriting;
 use crate::os::sleeper::Sleeper;
 use crate::vocabulary::Instant;
-use crossbeam_channel::{TryRecvError, TrySendError};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Who has to wait for room looks so often: it is rare, and nobody in a hurry waits.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
 
 /// The sending end.
 #[derive(Debug)]
 pub struct Sender<T> {
-    // An option only for `drop`: the channel must be closed before the receiver wakes.
-    channel: Option<crossbeam_channel::Sender<T>>,
-    receiver: Arc<Sleeper>,
+    shared: Arc<Shared<T>>,
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub struct Mailbox<T> {
-    channel: crossbeam_channel::Receiver<T>,
-    sleeper: Arc<Sleeper>,
+    shared: Arc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Inheriting<Queue<T>>,
+    receiver: Sleeper,
+}
+
+struct Queue<T> {
+    messages: VecDeque<T>,
+    capacity: usize,
+    senders: usize,
+    received: bool,
 }
 
 /// What a wait ended with.
@@ -52,46 +69,58 @@ pub fn mailbox_by<T>(capacity: usize, alarm: Alarm) -> io::Result<(Sender<T>, Ma
     Ok(mailbox_of(capacity, Sleeper::by(alarm)?))
 }
 
-fn mailbox_of<T>(capacity: usize, sleeper: Sleeper) -> (Sender<T>, Mailbox<T>) {
-    let (sender, channel) = crossbeam_channel::bounded(capacity);
-    let sleeper = Arc::new(sleeper);
-    (Sender { channel: Some(sender), receiver: sleeper.clone() }, Mailbox { channel, sleeper })
+fn mailbox_of<T>(capacity: usize, receiver: Sleeper) -> (Sender<T>, Mailbox<T>) {
+    // All room at once: nobody allocates while others wait.
+    let messages = VecDeque::with_capacity(capacity);
+    let queue = Inheriting::new(Queue { messages, capacity, senders: 1, received: true });
+    let shared = Arc::new(Shared { queue, receiver });
+    (Sender { shared: shared.clone() }, Mailbox { shared })
 }
 
 impl<T> Sender<T> {
-    /// Puts a message in without blocking.
+    /// Puts a message in without waiting for room.
     ///
     /// # Errors
     /// Full, or nobody receives any more: the message comes back.
     pub fn offer(&self, message: T) -> Result<(), T> {
-        self.channel().try_send(message).map_err(TrySendError::into_inner)?;
-        self.receiver.wake();
+        let mut queue = self.shared.queue.lock();
+        if !queue.received || queue.messages.len() >= queue.capacity {
+            return Err(message);
+        }
+        queue.messages.push_back(message);
+        // Whoever is woken finds the lock free.
+        drop(queue);
+        self.shared.receiver.wake();
         Ok(())
     }
 
     /// Puts a message in; waits while the mailbox is full. False: nobody receives any more.
     pub fn send(&self, message: T) -> bool {
-        let Err(message) = self.offer(message) else { return true };
-        let sent = self.channel().send(message).is_ok();
-        self.receiver.wake();
-        sent
-    }
-
-    fn channel(&self) -> &crossbeam_channel::Sender<T> {
-        self.channel.as_ref().expect("there until it is dropped")
+        let mut message = message;
+        loop {
+            match self.offer(message) {
+                Ok(()) => return true,
+                Err(back) => message = back,
+            }
+            if !self.shared.queue.lock().received {
+                return false;
+            }
+            clock::sleep_until(clock::now() + ROOM_LOOK);
+        }
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { channel: self.channel.clone(), receiver: self.receiver.clone() }
+        self.shared.queue.lock().senders += 1;
+        Sender { shared: self.shared.clone() }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.channel = None;
-        self.receiver.wake();
+        self.shared.queue.lock().senders -= 1;
+        self.shared.receiver.wake();
     }
 }
 
@@ -103,12 +132,12 @@ impl<T> Mailbox<T> {
                 Received::Nothing => {}
                 other => return other,
             }
-            self.sleeper.lie_down();
+            self.shared.receiver.lie_down();
             // Whoever put something in, or closed, before it could see that is seen here.
             let alarmed = match self.take() {
-                Received::Nothing => self.sleeper.sleep_until(until),
+                Received::Nothing => self.shared.receiver.sleep_until(until),
                 other => {
-                    self.sleeper.stay_up();
+                    self.shared.receiver.stay_up();
                     return other;
                 }
             };
@@ -120,11 +149,23 @@ impl<T> Mailbox<T> {
 
     /// The next message, if one is there.
     pub fn take(&self) -> Received<T> {
-        match self.channel.try_recv() {
-            Ok(message) => Received::Message(message),
-            Err(TryRecvError::Empty) => Received::Nothing,
-            Err(TryRecvError::Disconnected) => Received::Closed,
+        let mut queue = self.shared.queue.lock();
+        match queue.messages.pop_front() {
+            Some(message) => Received::Message(message),
+            None if queue.senders == 0 => Received::Closed,
+            None => Received::Nothing,
         }
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue.lock();
+        queue.received = false;
+        // Dropped behind the lock: they may hold senders of this very mailbox.
+        let left = std::mem::take(&mut queue.messages);
+        drop(queue);
+        drop(left);
     }
 }
 

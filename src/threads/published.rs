@@ -45,7 +45,8 @@ pub struct Published {
     pub moving: Mutex<Arc<[ServiceId]>>,
     /// The controller's picture of every second; written by the driver, read by the configuration keeper.
     pub view: Mutex<Option<Arc<View>>>,
-    /// What STATUS says of the configuration's version and the keys; written by the configuration keeper.
+    /// What STATUS says of the configuration's version and the keys, written by the configuration keeper, and of the external
+    /// card, written by the link monitor.
     pub told: Mutex<Told>,
     /// The cluster's keys in force; written on reload, read by sender, receivers and keeper.
     pub keys: RwLock<Arc<Keyring>>,
@@ -55,6 +56,8 @@ pub struct Published {
     pub trips: Mutex<Trips>,
     /// The daemon ends: threads that a bell wakes end.
     pub stopping: AtomicBool,
+    /// Why this worker cannot go on, and another one can; written by the link monitor, read by the worker's first thread.
+    pub doom: OnceLock<String>,
 }
 
 /// What a node tells of its configuration, its keys and its card.
@@ -90,6 +93,7 @@ impl Published {
             clocks: Arc::default(),
             trips: Mutex::default(),
             stopping: AtomicBool::new(false),
+            doom: OnceLock::new(),
         }
     }
 

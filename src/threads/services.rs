@@ -1,4 +1,5 @@
-//! Thread `services`: the `start` and `stop` commands of services, one after the other for each service.
+//! Thread `services`: the `start` and `stop` commands of services, one after the other for each service, and for those that share
+//! a server.
 //!
 //! Each running command has a runner thread of its own; the answer goes from there to the driver. Ends
 //! when it is told: what still runs is called off, what waits is forgotten.
@@ -76,12 +77,15 @@ pub enum Restarted {
     NotHere,
 }
 
-/// What waits for a service.
+/// What waits for its turn.
 #[derive(Debug, Clone)]
 enum Task {
     Job(Job),
     Restart(Restart),
 }
+
+/// In the order in which it was ordered.
+type Waiting = VecDeque<Task>;
 
 /// The thread.
 pub struct Services {
@@ -98,6 +102,7 @@ pub struct Services {
 }
 
 struct Runner {
+    task: Task,
     thread: JoinHandle<()>,
     call_off: Doorbell,
 }
@@ -105,18 +110,14 @@ struct Runner {
 impl Services {
     /// Works until it is told to end.
     pub fn run(self) {
-        let mut waiting: BTreeMap<ServiceId, VecDeque<Task>> = BTreeMap::new();
+        let mut waiting = Waiting::new();
         let mut running: BTreeMap<ServiceId, Runner> = BTreeMap::new();
         let mut known: Option<Arc<Config>> = None;
         loop {
             self.warn_of_missing(&mut known);
             match self.mailbox.receive_until(Instant::MAX) {
-                Received::Message(Order::Run(job)) => {
-                    waiting.entry(job.service).or_default().push_back(Task::Job(job));
-                }
-                Received::Message(Order::Restart(restart)) => {
-                    waiting.entry(restart.service).or_default().push_back(Task::Restart(restart));
-                }
+                Received::Message(Order::Run(job)) => waiting.push_back(Task::Job(job)),
+                Received::Message(Order::Restart(restart)) => waiting.push_back(Task::Restart(restart)),
                 Received::Message(Order::Ended(service)) => {
                     let ended = running.remove(&service).map(|runner| runner.thread.join());
                     debug_assert!(ended.is_some_and(|joined| joined.is_ok()));
@@ -141,31 +142,27 @@ impl Services {
     }
 
     /// Checks do not look at a service that is being started or stopped.
-    fn publish_busy(
-        &self,
-        waiting: &BTreeMap<ServiceId, VecDeque<Task>>,
-        running: &BTreeMap<ServiceId, Runner>,
-    ) {
-        let busy: BTreeSet<ServiceId> = waiting.keys().chain(running.keys()).copied().collect();
+    fn publish_busy(&self, waiting: &Waiting, running: &BTreeMap<ServiceId, Runner>) {
+        let busy: BTreeSet<ServiceId> =
+            waiting.iter().map(Task::service).chain(running.keys().copied()).collect();
         let mut published = self.published.busy.lock();
         if !published.iter().eq(busy.iter()) {
             *published = busy.into_iter().collect();
         }
     }
 
-    fn begin(
-        &self,
-        waiting: &mut BTreeMap<ServiceId, VecDeque<Task>>,
-        running: &mut BTreeMap<ServiceId, Runner>,
-    ) {
-        for (service, jobs) in &mut *waiting {
-            if running.len() >= RUNNERS || running.contains_key(service) {
+    fn begin(&self, waiting: &mut Waiting, running: &mut BTreeMap<ServiceId, Runner>) {
+        let config = self.published.config();
+        let mut passed_over: Vec<Task> = Vec::new();
+        while let Some(task) = waiting.pop_front() {
+            let before = running.values().map(|runner| &runner.task).chain(&passed_over);
+            if running.len() >= RUNNERS || before.into_iter().any(|other| task.waits_for(other, &config)) {
+                passed_over.push(task);
                 continue;
             }
-            let Some(task) = jobs.pop_front() else { continue };
-            match self.runner(*service, task.clone()) {
+            match self.runner(task.clone()) {
                 Ok(runner) => {
-                    running.insert(*service, runner);
+                    running.insert(task.service(), runner);
                 }
                 Err(error) => {
                     log::error!("cannot run a command: {error}");
@@ -176,10 +173,11 @@ impl Services {
                 }
             }
         }
-        waiting.retain(|_, jobs| !jobs.is_empty());
+        waiting.extend(passed_over);
     }
 
-    fn runner(&self, id: ServiceId, task: Task) -> std::io::Result<Runner> {
+    fn runner(&self, task: Task) -> std::io::Result<Runner> {
+        let (id, at_work) = (task.service(), task.clone());
         let config = self.published.config();
         let service = config.service(id).cloned();
         let limit = config.cluster.script_timeout;
@@ -206,7 +204,7 @@ impl Services {
             }
             orders.send(Order::Ended(id));
         })?;
-        Ok(Runner { thread, call_off })
+        Ok(Runner { task: at_work, thread, call_off })
     }
 
     fn end(&self, mut running: BTreeMap<ServiceId, Runner>) {
@@ -222,6 +220,40 @@ impl Services {
             }
         }
     }
+}
+
+impl Task {
+    fn service(&self) -> ServiceId {
+        match self {
+            Task::Job(job) => job.service,
+            Task::Restart(restart) => restart.service,
+        }
+    }
+
+    /// A restart is both.
+    fn action(&self) -> Option<Action> {
+        match self {
+            Task::Job(job) => Some(job.action),
+            Task::Restart(_) => None,
+        }
+    }
+
+    /// What was ordered before for the same service; and for another one that lives by the same command, if that is to stop what
+    /// this starts, or the other way round: a `stop` of the shared server that still runs would end it again.
+    fn waits_for(&self, other: &Task, config: &Config) -> bool {
+        if self.service() == other.service() {
+            return true;
+        }
+        let opposite = self.action().is_none() || self.action() != other.action();
+        opposite && share_a_command(config, self.service(), other.service())
+    }
+}
+
+fn share_a_command(config: &Config, one: ServiceId, other: ServiceId) -> bool {
+    let (Some(one), Some(other)) = (config.service(one), config.service(other)) else { return false };
+    let starts = one.starts().next().is_some() && one.starts().eq(other.starts());
+    let stops = one.stops().next().is_some() && one.stops().eq(other.stops());
+    starts || stops
 }
 
 impl Restart {

@@ -92,6 +92,7 @@ impl Controller {
     fn join_winner(&mut self, now: Instant, winner: NodeId, known: Option<Incarnation>) {
         self.event(Event::Merged { winner });
         self.boot.round_seen = self.boot.round_seen.max(self.epoch().term.round);
+        self.boot.standby = self.own_standby();
         self.committed = None;
         self.proposed = None;
         self.remembered = None;

@@ -183,7 +183,8 @@ impl Controller {
             let due = since.max(office.won_at) + self.config.cluster.failback_delay;
             // It was offered the office and did not come to lead: no majority hears it directly. Not soon again.
             let refused = self.offered.get(&heir).map(|&(at, times)| at + HEIR_PAUSE * (1 << times.min(6)));
-            due.max(refused.unwrap_or(Instant::ZERO))
+            // Who comes into a cold start does not know who has not yet come.
+            due.max(refused.unwrap_or(Instant::ZERO)).max(self.cold_until())
         };
         let Some(first) = above.clone().map(due).min().filter(|_| quiet && !state.frozen) else { return };
         // Who died a moment ago is not suspected yet, and an office that is offered to it is nobody's for long: it goes to

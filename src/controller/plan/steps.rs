@@ -33,6 +33,9 @@ impl Controller {
             self.remember_failure(now, to, service);
         }
         if failed || overdue || !self.may_hold(next, to, service) {
+            if overdue {
+                self.hold_against(now, to, service);
+            }
             let why = if failed { Why::StartFailed } else { Why::TimedOut };
             conditions.events.push(Event::MoveAborted { service, to, why });
             return Step::Become(back);
@@ -44,6 +47,15 @@ impl Controller {
             Step::Become(Slot { phase: Phase::Handover { to }, ..*slot })
         } else {
             Step::Stay
+        }
+    }
+
+    /// It did not come to an end there. The third time in a row that node is no target of moves for a while: each costs the
+    /// service its holder for a moment.
+    fn hold_against(&mut self, now: Instant, node: NodeId, service: ServiceId) {
+        let half_life = self.config.cluster.damping;
+        if let Some(office) = &mut self.office {
+            office.notes.damping.charge(now, (node, Some(service)), half_life);
         }
     }
 
@@ -112,6 +124,7 @@ impl Controller {
             }
         }
         if self.is_overdue(now, slot, self.timing.p * 4) {
+            self.hold_against(now, to, service);
             conditions.events.push(Event::MoveAborted { service, to, why: Why::TimedOut });
             return Step::Become(Slot { phase: Phase::Abort { to }, ..*slot });
         }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// So long a node that is named for a service waits for a file with that.
+const FILE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// It cannot be served here, says this node at that version: another one shall have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Declined {
@@ -15,6 +18,8 @@ pub(super) enum Because {
     StartFailed,
     /// Others' hands take its addresses away.
     Tampered,
+    /// It is not in this node's file.
+    NotInFile,
     /// This node hears nobody.
     HearsNobody,
     NoExternalLink,
@@ -23,7 +28,7 @@ pub(super) enum Because {
 impl Declined {
     /// Of the service here. Else this node can have nothing.
     fn is_a_failure(&self) -> bool {
-        matches!(self.why, Because::StartFailed | Because::Tampered)
+        matches!(self.why, Because::StartFailed | Because::Tampered | Because::NotInFile)
     }
 }
 
@@ -59,6 +64,16 @@ impl Controller {
         self.serve(now);
         if self.office.is_none() {
             self.ask(now);
+        }
+    }
+
+    /// Where files are read again one after the other, this node's comes within moments. If it does not, that of others has the
+    /// service, and another one shall hold it.
+    pub(super) fn await_file(&mut self, now: Instant, id: ServiceId) {
+        let Some(local) = self.services.get_mut(&id) else { return };
+        if now >= *local.file_by.get_or_insert(now + FILE_PATIENCE) {
+            local.file_by = None;
+            self.decline(now, id, Because::NotInFile);
         }
     }
 

@@ -18,19 +18,18 @@ impl Controller {
         let epoch = self.epoch();
         let Some(local) = self.services.get_mut(&id) else { return };
         local.forget_what_was_declined(epoch);
-        if local.wanted {
-            local.wanted = false;
-        }
+        local.handover = None;
+        local.wanted = false;
         if local.declined.is_some() {
             return;
         }
         match local.script {
-            Script::Stopped => self.start(now, id),
+            Script::Stopped | Script::Stopping(_) => self.start(now, id),
             Script::Started => {
                 self.look_beside_the_holder(now, id);
                 self.settle_started(now, id);
             }
-            Script::Starting(_) | Script::Stopping(_) => {}
+            Script::Starting(_) => {}
         }
     }
 
@@ -40,6 +39,7 @@ impl Controller {
         let local = self.services.get(&id).filter(|local| local.script == Script::Started);
         local.is_some_and(|local| !local.wanted && local.declined.is_none())
             && !self.hears_foreign(now)
+            && self.knows_addresses(id)
             && self.sees_the_holder_alone(now, id)
     }
 

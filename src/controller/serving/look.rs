@@ -518,20 +518,24 @@ impl Controller {
         }
     }
 
-    /// F1: somebody outside has the address: as the look found out, or by his own word.
+    /// F1: somebody outside has the address: as the look found out, or by his own word. F2: who takes by force has to hear him
+    /// for as long as a dead node's kernel answers, which it may have done into a cut until now.
     pub(in crate::controller) fn latch(&mut self, id: ServiceId, mac: Option<[u8; 6]>) {
+        let force = self.config.cluster.on_conflict == OnConflict::Force;
         let life = self.config.cluster.valid_lft;
         let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
         let contact =
             holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
         if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
+            let first = look.answered << (32 - AFTER_A_LATCH) == 0;
             look.answered |= 1;
             look.answerer = match (look.answerer, mac) {
                 (Answerer::Nobody, Some(mac)) => Answerer::One(mac),
                 (Answerer::One(before), Some(mac)) if mac == before => Answerer::One(mac),
                 _ => Answerer::Unclear,
             };
-            let until = look.since.max(contact) + life + kernel_grace(life);
+            let from = if force && first { self.clock } else { look.since.max(contact) };
+            let until = from + life + kernel_grace(life);
             look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
         }
     }

@@ -31,7 +31,8 @@ impl Controller {
             self.dirty = true;
             return self.settle_started(now, id);
         }
-        if local.script == Script::Stopped {
+        // A `stop` that still runs ends first, by the order in which a service's commands run; its answer counts no more.
+        if matches!(local.script, Script::Stopped | Script::Stopping(_)) {
             self.next_token += 1;
             local.script = Script::Starting(token);
             self.effects.push_back(Effect::Run { service: id, action: Action::Start, token });

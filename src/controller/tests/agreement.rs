@@ -200,6 +200,12 @@ fn s4_an_abandoned_proposal_undoes_its_revocations() {
     let granted = |sent: &Sent| sent.to == to && matches!(sent.packet, Packet::Grant { .. });
     assert!(bench.sent.iter().any(granted), "it is granted leases again");
     assert!(bench.controller(0).office.as_ref().expect("controller").proposal.is_none());
+    // What the voters had stored of it does not come back with another controller (E3).
+    bench.kill(0);
+    bench.wait("another controller", 1000, |bench| {
+        bench.state(1).is_some_and(|state| state.epoch.term.author == node(1))
+    });
+    bench.always("node 2 as the holder", 2000, |bench| bench.holder(1, service(2)) == Some(node(2)));
 }
 
 #[test]

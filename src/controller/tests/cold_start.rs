@@ -115,3 +115,15 @@ fn c1_the_state_that_was_committed_last_is_remembered() {
     assert!(bench.state(0).expect("formed").member(node(2)).expect("a member").standby);
     assert!(bench.machines[2].aliases.is_empty(), "an operator had put it on standby");
 }
+
+/// It would found, if only it heard anybody; its own word keeps those below it waiting.
+#[test]
+fn c1_a_deaf_node_of_higher_priority_is_not_waited_for_without_end() {
+    let mut bench = Bench::new(settings(3));
+    bench.cut(1, 0);
+    bench.cut(2, 0);
+    (0..3).for_each(|at| bench.start(at));
+    let began = bench.now;
+    bench.wait("a cluster of two", 8000, |bench| serves(bench, 1, &[1]) && serves(bench, 2, &[2]));
+    assert!(bench.now > began + bench.config.cluster.startup_wait);
+}

@@ -1,9 +1,10 @@
 //! Addresses that a reload brings to a service that is served (F1).
 
 use super::bench::{Bench, serves};
-use super::settings::{P, service, settings};
+use super::settings::{P, node, service, settings};
 use crate::config::{Config, OnConflict, Prefixed};
 use crate::controller::{Event, Input, ServiceState};
+use crate::wire::Command;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,4 +144,24 @@ fn f1_who_has_not_read_of_a_service_does_not_take_it() {
     bench.always("not there", 2000, |bench| bench.holders(service(2)).iter().all(|&at| at != 2));
     bench.input(2, Input::Reload(new));
     bench.wait("its service", 9000, |bench| serves(bench, 2, &[2]));
+}
+
+#[test]
+fn f1_who_never_reads_of_a_service_declines_it_and_is_no_place_to_move_it_to() {
+    let mut bench = Bench::formed(3);
+    bench.run(3000);
+    let mut old = (*bench.config).clone();
+    old.services.remove(1);
+    bench.input(2, Input::Reload(Arc::new(old)));
+    assert_eq!(bench.command(0, Command::Move { service: service(1), to: node(2) }), Ok(()));
+    bench.always("its holder", 15_000, |bench| serves(bench, 1, &[1]));
+    // Node 0 has no capacity: node 2 is the only other place.
+    let mut config = (*bench.config).clone();
+    config.nodes[0].capacity = 0.0;
+    bench.input(0, Input::Reload(Arc::new(config)));
+    bench.kill(1);
+    bench.wait("node 2 named", 1000, |bench| bench.holder(0, service(1)) == Some(node(2)));
+    bench.always("node 2 waits for its file", 9_000, |bench| bench.holder(0, service(1)) == Some(node(2)));
+    bench.wait("it says that it cannot", 3000, |bench| bench.holder(0, service(1)).is_none());
+    assert!(bench.machines[2].aliases.iter().all(|&it| it != service(1)));
 }

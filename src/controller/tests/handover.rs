@@ -278,3 +278,51 @@ fn m1_who_hears_another_lineage_is_not_ready() {
     assert!(bench.now.since(since) >= promise * 2, "after {:?}", bench.now.since(since));
     bench.wait("service 1 on node 2", 1000, |bench| bench.holder(0, service(1)) == Some(node(2)));
 }
+
+fn runs(bench: &Bench, at: usize) -> Vec<Action> {
+    bench.machines[at].runs.iter().map(|&(_, _, action)| action).collect()
+}
+
+#[test]
+fn h4_what_comes_back_was_not_stopped() {
+    let mut bench = ready_to_move();
+    bench.forget();
+    begin(&mut bench);
+    bench.lose(|sent, _| matches!(sent.packet, Packet::FailBack { .. }));
+    bench.wait("the abort", 1000, |bench| bench.phases(0, service(1)).contains(&ABORT()));
+    bench.wait("service 1 on node 1", 500, |bench| serves(bench, 1, &[1]));
+    assert_eq!(runs(&bench, 1), [], "the server lives");
+}
+
+/// Whoever gave it away gets it back while its `stop` runs: without another `start` the address would be there, and no server.
+#[test]
+fn what_is_taken_while_its_stop_runs_is_started_behind_that() {
+    let mut bench = ready_to_move();
+    bench.forget();
+    bench.machines[1].scripts = Worker::Hangs;
+    begin(&mut bench);
+    bench.wait("the stop", 1000, |bench| runs(bench, 1) == [Action::Stop]);
+    bench.kill(2);
+    bench.wait("its return", 3000, |bench| {
+        bench.holder(0, service(1)) == Some(node(1)) && serves(bench, 1, &[1])
+    });
+    bench.run(50);
+    assert_eq!(runs(&bench, 1), [Action::Stop, Action::Start]);
+    bench.forget();
+    bench.set_scripts(1, Worker::Works);
+    assert!(bench.machines[1].announced.iter().any(|(_, told)| *told == service(1)), "with its server");
+}
+
+/// Each try costs the service its holder for a moment.
+#[test]
+fn a_home_that_never_takes_it_is_not_tried_for_ever() {
+    let mut bench = ready_to_move();
+    bench.kill(1);
+    bench.wait("service 1 elsewhere", 2000, |bench| bench.holders(service(1)).iter().any(|&at| at != 1));
+    bench.lose(|sent, _| matches!(sent.packet, Packet::FailBack { .. }));
+    bench.start(1);
+    bench.run(20_000);
+    let tries =
+        bench.phases(0, service(1)).iter().filter(|phase| matches!(phase, Phase::Handover { .. })).count();
+    assert!((1..=3).contains(&tries), "{tries} tries");
+}

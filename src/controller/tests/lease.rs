@@ -332,3 +332,20 @@ fn the_times_are_those_of_the_protocol() {
     assert_eq!(timing.margin(Duration::from_millis(4)), Duration::from_micros(8_195));
     assert_eq!(timing.root(Duration::ZERO), PROMISE - MARGIN);
 }
+
+/// Lp is 1.29 T there: a margin that T/8 bears ends every root before the next beat.
+#[test]
+fn l8_with_p_of_a_sixteenth_less_is_to_spare() {
+    for late in [10_u64, 12, 15, 16] {
+        let mut config = super::settings::settings(2);
+        config.cluster.quorum = crate::config::Quorum::None;
+        let mut bench = Bench::formed_of(config);
+        assert_eq!(bench.controller(0).timing.p, T / 16);
+        bench.input(0, Input::Lateness(Duration::from_millis(late)));
+        bench.run(250);
+        bench.forget();
+        bench.run(2000);
+        let lost = |event: &Event| *event == Event::LeaseLost;
+        assert!((0..2).all(|at| bench.event(at, lost).is_none()), "{late} ms");
+    }
+}

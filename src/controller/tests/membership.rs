@@ -4,7 +4,7 @@ use super::bench::{Bench, Worker, serves};
 use super::settings::{MEMBER, P, PATIENCE, T, mac, node, service, settings};
 use crate::controller::{Event, Input, Planted, Why};
 use crate::vocabulary::{Epoch, Incarnation};
-use crate::wire::{Command, Header, Packet};
+use crate::wire::{Command, Header, Packet, Phase};
 use std::time::Duration;
 
 fn says_boot(packet: &Packet) -> bool {
@@ -426,4 +426,42 @@ fn a_state_that_a_neighbour_missed_comes_with_the_next_hello() {
     assert!(!bench.state(2).expect("formed").frozen);
     bench.heal();
     bench.wait("node 2", T.as_millis() as u64 + 5, |bench| bench.state(2).is_some_and(|state| state.frozen));
+}
+
+/// The controller dies while somebody else leaves, whose service is not yet ready at its new place: the old lease lasts.
+#[test]
+fn j2_who_leaves_serves_on_under_another_controller() {
+    let mut config = settings(4);
+    super::settings::with_scripts(&mut config, 3);
+    let mut bench = Bench::formed_of(config);
+    (0..3).for_each(|at| bench.machines[at].scripts = Worker::Hangs);
+    bench.input(3, Input::Stop);
+    let moving = |bench: &Bench| matches!(bench.phase(1, service(3)), Phase::Prepare { .. });
+    bench.wait("the move", 500, moving);
+    bench.run(50);
+    let incarnation = bench.header(0).incarnation;
+    bench.inject(0, 1, Packet::Leave { incarnation });
+    bench.kill(0);
+    bench.wait("another controller", 1000, |bench| {
+        bench.controller(3).committed.as_ref().is_some_and(|state| state.epoch.term.author == node(1))
+    });
+    bench.always("service 3 on node 3", 1000, |bench| bench.machines[3].aliases.contains(&service(3)));
+    (1..3).for_each(|at| bench.set_scripts(at, Worker::Works));
+    bench.wait("its goodbye", 3000, |bench| bench.machines[3].left.is_some());
+    assert_eq!(bench.holders(service(3)).len(), 1);
+}
+
+/// Who was away on standby is on standby when the two parts are one again.
+#[test]
+fn standby_outlives_a_merge_that_is_lost() {
+    let mut config = settings(3);
+    config.cluster.quorum = crate::config::Quorum::None;
+    let mut bench = Bench::formed_of(config);
+    assert_eq!(bench.command(0, Command::Standby { node: node(2) }), Ok(()));
+    bench.wait("standby", 3000, |bench| bench.machines[2].aliases.is_empty());
+    bench.isolate(2);
+    bench.wait("two parts", 3000, |bench| bench.members(0).len() == 2 && bench.members(2).len() == 1);
+    bench.heal();
+    bench.wait("one part", 5000, |bench| bench.members(0).len() == 3);
+    bench.always("standby", 4000, |bench| bench.machines[2].aliases.is_empty());
 }

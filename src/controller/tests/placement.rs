@@ -264,3 +264,37 @@ fn a_reload_adds_and_removes_services() {
     bench.wait("both", 6000, |bench| serves(bench, 2, &[2, 4]));
     assert_eq!(bench.state(0).map(|state| state.table.len()), Some(4), "each once");
 }
+
+/// It is heard, and hears nobody: its leases are over, and whatever it had is not there any more.
+#[test]
+fn a_deaf_member_keeps_no_service_from_who_comes() {
+    let mut config = settings(5);
+    for at in [0, 3, 4] {
+        config.nodes[at].capacity = 0.0;
+    }
+    let mut bench = Bench::formed_of(config);
+    bench.kill(2);
+    bench.wait("node 1 alone serves", 5000, |bench| bench.machines[1].aliases.len() == 5);
+    (0..5).filter(|&at| at != 1).for_each(|from| bench.cut(from, 1));
+    bench.wait("nobody has service 1", 9000, |bench| bench.holder(0, service(1)).is_none());
+    bench.start(2);
+    bench.wait("node 2 serves", 9000, |bench| bench.holder(0, service(1)) == Some(node(2)));
+}
+
+/// C1 is for cold starts. A controller that came into a living cluster a moment ago never heard who dies now; others did.
+#[test]
+fn a_controller_that_has_just_come_waits_for_nobody_whom_it_never_heard() {
+    let mut config = settings(4);
+    config.cluster.startup_wait = Duration::from_secs(60);
+    let mut bench = Bench::formed_of(config);
+    bench.kill(0);
+    bench.wait("three", 3000, |bench| bench.members(1).len() == 3);
+    bench.cut(2, 0);
+    bench.start(0);
+    bench.wait("the office", 9000, |bench| {
+        bench.event(0, |event| matches!(event, Event::Elected { .. })).is_some()
+    });
+    bench.run(500);
+    bench.kill(2);
+    bench.wait("service 2 elsewhere", 2000, |bench| bench.holders(service(2)).iter().any(|&at| at != 2));
+}

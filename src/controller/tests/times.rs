@@ -144,3 +144,16 @@ fn the_longer_t_is_named_until_nothing_by_it_is_left() {
     bench.run(1000);
     assert!(bench.controller(1).promise.until <= bench.now + PROMISE);
 }
+
+/// Roots count the shorter T's promises for a while: beats come as often as they ask for.
+#[test]
+fn a_longer_t_costs_nobody_a_lease() {
+    for longer in [200, 400, 2_000] {
+        let mut bench = formed_with(ms(100));
+        bench.forget();
+        retime(&mut bench, ms(longer));
+        bench.run(6 * longer);
+        let lost = |event: &Event| matches!(event, Event::LeaseLost | Event::QuorumLost);
+        assert!((0..3).all(|at| bench.event(at, lost).is_none()), "T = {longer} ms");
+    }
+}

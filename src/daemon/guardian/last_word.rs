@@ -7,7 +7,7 @@
 use crate::config::Config;
 use crate::daemon::Plan;
 use crate::daemon::bond::Territory;
-use crate::os::alias::{Card, card_is_gone};
+use crate::os::alias::{Card, card_is_gone, index_of};
 use crate::os::packet_socket::{Hears, PacketSocket};
 use crate::os::udp::UdpSocket;
 use crate::threads::hello_sender::Egress;
@@ -26,6 +26,8 @@ pub(super) struct LastWord {
     device: String,
     card: Option<Card>,
     egress: Option<Egress>,
+    /// The cards that had the names when that was opened.
+    cards: [Option<u32>; 2],
     sealed: Vec<u8>,
 }
 
@@ -40,10 +42,11 @@ impl LastWord {
             card: Card::open(&device).ok(),
             device,
             egress: None,
+            cards: [None; 2],
             sealed: Vec::with_capacity(512),
         };
         // What cannot be opened is the worker's to complain of: it needs the same.
-        last_word.egress = last_word.open_egress().ok();
+        last_word.follow_cards();
         Some(last_word)
     }
 
@@ -51,6 +54,18 @@ impl LastWord {
     pub(super) fn take_key(&mut self, content: &[u8]) {
         if let Ok(keys) = Keyring::read(content, &self.config.cluster.name) {
             self.key = keys.sealing().clone();
+        }
+    }
+
+    /// Opens what is not open, and anew what belongs to a card that has lost its name to another one. As long as that cannot be
+    /// opened the other link still works by what there is.
+    fn follow_cards(&mut self) {
+        let internal = self.config.node(self.me).map(|node| node.internal.device.as_str());
+        let cards = [internal, Some(&self.device)].map(|device| device.and_then(|it| index_of(it).ok()));
+        if (self.egress.is_none() || cards != self.cards)
+            && let Ok(egress) = self.open_egress()
+        {
+            (self.egress, self.cards) = (Some(egress), cards);
         }
     }
 
@@ -106,9 +121,7 @@ impl LastWord {
     /// That life is gone and holds nothing: to all, on both links. `sequence` is the first to be used; the
     /// next one that is free comes back.
     pub(super) fn say(&mut self, life: Incarnation, sequence: u64) -> u64 {
-        if self.egress.is_none() {
-            self.egress = self.open_egress().ok();
-        }
+        self.follow_cards();
         let mut next = sequence;
         for link in LinkRole::ALL {
             let datagram = goodbye(self.me, life, next, link);
@@ -158,6 +171,7 @@ route = default via 203.0.113.1
             device: "eth0".to_owned(),
             card: Card::open("eth0").ok(),
             egress: None,
+            cards: [None; 2],
             sealed: Vec::new(),
         }
     }
@@ -174,7 +188,7 @@ route = default via 203.0.113.1
             assert_eq!(last_word.clear(&territory), Ok(vec![]), "nothing is there");
             for (address, prefix) in [("203.0.113.21", 24), ("2001:db8::21", 64), ("203.0.113.77", 24)] {
                 let address = address.parse().expect("an address");
-                card.add(address, prefix, Duration::from_secs(60)).expect("added");
+                card.add(address, prefix, Duration::from_secs(60), &|| true).expect("added");
             }
             card.add_default_route(Ipv4Addr::new(203, 0, 113, 1)).expect("added");
             // The third is ours by its label, though no service of the file has it any more.
@@ -186,7 +200,7 @@ route = default via 203.0.113.1
             let left = run("ip -o addr show dev eth0");
             assert!(left.contains("203.0.113.9/24") && left.contains("2001:db8::9/64"), "{left}");
             assert_eq!(run("ip route show default"), "");
-            card.add("203.0.113.21".parse().expect("an address"), 24, Duration::from_secs(60))
+            card.add("203.0.113.21".parse().expect("an address"), 24, Duration::from_secs(60), &|| true)
                 .expect("added");
             run("ip link del eth0");
             assert_eq!(last_word.clear(&territory), Ok(vec![]), "it went with the card");
@@ -200,6 +214,36 @@ route = default via 203.0.113.1
             let mut last_word = last_word();
             assert_eq!(last_word.say(Incarnation(1), 10), 12);
             assert_eq!(last_word.say(Incarnation(1), 12), 14);
+        });
+    }
+
+    /// A card that was made anew is another one, and needs other sockets; one that is only gone keeps the other link's.
+    #[test]
+    fn the_goodbye_goes_out_of_the_cards_that_have_the_names_now() {
+        within(|| {
+            let internal = || {
+                cable("eth1", "inside");
+                run("ip addr add 192.168.10.1/24 brd + dev eth1");
+            };
+            cable("eth0", "far");
+            internal();
+            let mut last_word = last_word();
+            let sends = |last_word: &mut LastWord| {
+                last_word.say(Incarnation(1), 10);
+                let egress = last_word.egress.as_mut().expect("opened");
+                LinkRole::ALL.map(|link| egress.send_to_all(&last_word.config, link, b"word").is_ok())
+            };
+            assert_eq!(sends(&mut last_word), [true; 2]);
+            run("ip link del eth1");
+            let works = LinkRole::ALL.map(|link| link == LinkRole::External);
+            assert_eq!(sends(&mut last_word), works);
+            internal();
+            assert_eq!(sends(&mut last_word), [true; 2]);
+            run("ip link set eth0 down; ip link set eth0 name old0; ip link set old0 up");
+            cable("eth0", "beyond");
+            assert_eq!(sends(&mut last_word), [true; 2]);
+            let named = ["eth1", "eth0"].map(|name| index_of(name).ok());
+            assert_eq!(last_word.cards, named, "not by the one that had the name");
         });
     }
 

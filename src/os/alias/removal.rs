@@ -44,6 +44,15 @@ impl Card {
         Ok(())
     }
 
+    /// Takes back what was made a moment ago, without reading the card, for which there is no time. What does not go is still
+    /// there when it is read next.
+    pub(super) fn unmake(&mut self, index: u32, address: IpAddr, prefix: u8, label: Option<&str>) {
+        let _ = match label {
+            Some(label) => self.switch_off(label),
+            None => self.netlink.request(deletion_of(index, address, prefix, "")),
+        };
+    }
+
     /// Removes everything of ours in one pass; others' addresses that the kernel takes along come back. What of ours or others'
     /// is there then. `known` is what was there last: that goes even if the card cannot be read.
     ///
@@ -174,12 +183,16 @@ fn is_left(held: &Held, services: &[IpAddr]) -> bool {
 
 /// By its label too, where it has one: nothing else that somebody has put in its place.
 fn deletion(held: &Held) -> Request {
-    let header = address_header(family_of(held.address), held.prefix, 0, held.index);
+    deletion_of(held.index, held.address, held.prefix, &held.label)
+}
+
+fn deletion_of(index: u32, address: IpAddr, prefix: u8, label: &str) -> Request {
+    let header = address_header(family_of(address), prefix, 0, index);
     let request = Request::new(libc::RTM_DELADDR, 0, &header)
-        .attribute(libc::IFA_LOCAL, &octets(held.address))
-        .attribute(libc::IFA_ADDRESS, &octets(held.address));
-    if held.label.is_empty() {
+        .attribute(libc::IFA_LOCAL, &octets(address))
+        .attribute(libc::IFA_ADDRESS, &octets(address));
+    if label.is_empty() {
         return request;
     }
-    request.attribute(libc::IFA_LABEL, &[held.label.as_bytes(), &[0]].concat())
+    request.attribute(libc::IFA_LABEL, &[label.as_bytes(), &[0]].concat())
 }

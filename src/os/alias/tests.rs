@@ -1,5 +1,6 @@
 use super::*;
 use crate::os::namespace::{cable, run, within};
+use std::cell::Cell;
 use std::net::Ipv6Addr;
 
 const LIFE: Duration = Duration::from_secs(30);
@@ -12,6 +13,11 @@ fn v4(text: &str) -> IpAddr {
 fn card() -> Card {
     cable("eth0", "far");
     Card::open("eth0").expect("descriptors")
+}
+
+/// The lease lasts.
+fn always() -> bool {
+    true
 }
 
 fn addresses() -> String {
@@ -34,10 +40,10 @@ fn what_is_written_in_the_bad_part_of_a_second_gets_a_second_less() {
             let long = clock::now() + Duration::from_secs(60);
             let address = v4("203.0.113.21");
             while seen != [true; 2] && clock::now() < long {
-                card.add(address, 24, Duration::from_secs(given)).expect("added");
+                card.add(address, 24, Duration::from_secs(given), &always).expect("added");
                 // It knows now; and may have been held up on the way, or have learnt a little better.
                 let good = card.is_punctual();
-                card.add(address, 24, Duration::from_secs(given)).expect("renewed");
+                card.add(address, 24, Duration::from_secs(given), &always).expect("renewed");
                 if card.is_punctual() == good {
                     seen[usize::from(good)] = true;
                     let held = card.addresses().expect("read");
@@ -57,24 +63,52 @@ fn an_alias_is_a_mortal_secondary_with_our_label() {
     within(|| {
         let mut card = card();
         run("ip addr add 203.0.113.11/24 brd + dev eth0");
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
         let text = addresses();
         let line = text.lines().find(|line| line.contains("203.0.113.21/24")).expect("there");
         assert!(line.contains("brd 203.0.113.255"), "{line}");
         assert!(line.contains("secondary") && line.contains("deprecated"), "{line}");
         assert!(line.contains("eth0:d0") && is_mortal(line), "{line}");
-        card.add(v4("203.0.113.22"), 24, LIFE).expect("added");
-        card.add(v4("203.0.113.22"), 24, LIFE).expect("there already");
+        card.add(v4("203.0.113.22"), 24, LIFE, &always).expect("added");
+        card.add(v4("203.0.113.22"), 24, LIFE, &always).expect("there already");
         assert!(addresses().contains("eth0:d1"));
         assert_eq!(run("ip route get 203.0.113.99").matches("src 203.0.113.11").count(), 1);
         let held = card.addresses().expect("read");
         assert_eq!(held.iter().filter(|held| held.ours).count(), 2);
         card.remove(v4("203.0.113.21")).expect("removed");
         card.remove(v4("203.0.113.21")).expect("fine if gone");
-        card.add(v4("203.0.113.23"), 24, LIFE).expect("takes the free label");
+        card.add(v4("203.0.113.23"), 24, LIFE, &always).expect("takes the free label");
         assert!(addresses().contains("203.0.113.23/24 brd 203.0.113.255 scope global secondary"));
         assert!(addresses().contains("eth0:d0"));
         assert!(!addresses().contains("203.0.113.21"));
+    });
+}
+
+/// L6: the lease may end while a call waits for the kernel's lock.
+#[test]
+fn what_may_not_be_up_any_more_is_not_and_that_is_no_failure() {
+    within(|| {
+        let mut card = card();
+        run("ip addr add 203.0.113.11/24 brd + dev eth0");
+        let there = || run("ip -o addr show dev eth0 scope global");
+        let before = there();
+        // Before the first call that puts it up, after that, and after the last.
+        for (address, prefix, looks) in
+            [("203.0.113.21", 24, 3_u32), ("10.1.2.21", 32, 3), ("2001:db8::21", 64, 2)]
+        {
+            for asked in 0..looks {
+                let left = Cell::new(asked);
+                let may = || left.replace(left.get().saturating_sub(1)) > 0;
+                let added = card.add(v4(address), prefix, LIFE, &may).expect("no failure");
+                assert_eq!((added, there()), (None, before.clone()), "{address}, look {asked}");
+            }
+            let added = card.add(v4(address), prefix, LIFE, &always).expect("added");
+            assert!(added.is_some_and(|held| held.ours && held.address == v4(address)));
+            assert_eq!(card.add(v4(address), prefix, LIFE, &|| false).expect("no failure"), None);
+            card.remove(v4(address)).expect("removed");
+            let taken = card.retake(v4(address), prefix, LIFE, &|| false).expect("no failure");
+            assert_eq!((taken, there()), (None, before.clone()), "{address}");
+        }
     });
 }
 
@@ -84,8 +118,8 @@ fn classful_guesses_leave_no_trace() {
         let mut card = card();
         run("ip addr add 10.1.2.3/24 dev eth0");
         let routes = run("ip route show table all");
-        card.add(v4("10.1.2.21"), 24, LIFE).expect("added");
-        card.add(v4("10.9.9.9"), 32, LIFE).expect("added");
+        card.add(v4("10.1.2.21"), 24, LIFE, &always).expect("added");
+        card.add(v4("10.9.9.9"), 32, LIFE, &always).expect("added");
         assert!(!run("ip route").contains("10.0.0.0/8"));
         assert!(!addresses().contains("10.255.255.255"), "{}", addresses());
         card.remove(v4("10.1.2.21")).expect("removed");
@@ -100,7 +134,7 @@ fn the_machines_own_addresses_are_not_touched() {
         let mut card = card();
         run("ip addr add 203.0.113.21/24 dev eth0 label eth0:mine");
         let before = addresses();
-        let error = card.add(v4("203.0.113.21"), 24, LIFE).expect_err("not ours");
+        let error = card.add(v4("203.0.113.21"), 24, LIFE, &always).expect_err("not ours");
         assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
         let error = card.remove(v4("203.0.113.21")).expect_err("not ours");
         assert_eq!(error.raw_os_error(), Some(libc::EPERM));
@@ -115,8 +149,8 @@ fn the_neighbours_of_a_removed_primary_come_back() {
         run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
         let mut card = card();
         run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("primary: the card has no address");
-        card.add(v4("203.0.113.22"), 24, LIFE).expect("secondary");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("primary: the card has no address");
+        card.add(v4("203.0.113.22"), 24, LIFE, &always).expect("secondary");
         run("ip addr add 203.0.113.11/24 brd + dev eth0 label eth0:mine");
         card.remove(v4("203.0.113.21")).expect("removed");
         let text = addresses();
@@ -132,8 +166,8 @@ fn leftovers_are_cleared_and_nothing_else() {
     within(|| {
         let mut first = card();
         run("ip addr add 203.0.113.11/24 dev eth0; ip addr add 2001:db8::11/64 dev eth0 nodad");
-        first.add(v4("203.0.113.21"), 24, LIFE).expect("added");
-        first.add(v4("2001:db8::21"), 64, LIFE).expect("added");
+        first.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
+        first.add(v4("2001:db8::21"), 64, LIFE, &always).expect("added");
         drop(first);
         let mut second = Card::open("eth0").expect("descriptors");
         let mut gone = second.clear_leftovers(&[v4("2001:db8::21"), v4("2001:db8::11")]).expect("cleared");
@@ -151,8 +185,8 @@ fn the_kernel_drops_what_nobody_renews() {
         let mut card = card();
         run("ip addr add 203.0.113.11/24 dev eth0");
         let second = Duration::from_secs(1);
-        card.add(v4("203.0.113.21"), 24, second).expect("added");
-        card.add(v4("203.0.113.22"), 24, second).expect("added");
+        card.add(v4("203.0.113.21"), 24, second, &always).expect("added");
+        card.add(v4("203.0.113.22"), 24, second, &always).expect("added");
         let kept = card.addresses().expect("read");
         let kept = kept.iter().find(|held| held.address == v4("203.0.113.22")).expect("there");
         card.renew(kept, Duration::from_secs(60)).expect("renewed");
@@ -171,7 +205,7 @@ fn ipv6_is_usable_at_once_and_mortal() {
     within(|| {
         let mut card = card();
         let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x21));
-        card.add(address, 64, LIFE).expect("added");
+        card.add(address, 64, LIFE, &always).expect("added");
         let text = run("ip -o -6 addr show dev eth0 to 2001:db8::21");
         assert!(!text.contains("tentative") && is_mortal(&text), "{text}");
         assert!(text.contains("deprecated"), "{text}");
@@ -185,8 +219,8 @@ fn a_long_device_name_goes_without_a_label() {
     within(|| {
         run("ip link add enp129s0f0np0 type veth peer name far && ip link set enp129s0f0np0 up");
         let mut card = Card::open("enp129s0f0np0").expect("descriptors");
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
-        card.add(v4("203.0.113.22"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
+        card.add(v4("203.0.113.22"), 24, LIFE, &always).expect("added");
         card.remove(v4("203.0.113.22")).expect("removed");
         assert_eq!(card.clear_leftovers(&[v4("203.0.113.21")]).expect("cleared"), [v4("203.0.113.21")]);
         assert!(run("ip -o -4 addr show dev enp129s0f0np0").is_empty());
@@ -199,7 +233,7 @@ fn the_default_route_comes_and_goes_with_our_mark_only() {
         let mut card = card();
         let gateway = Ipv4Addr::new(203, 0, 113, 1);
         assert!(card.add_default_route(gateway).is_err(), "in no subnet yet");
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
         assert!(card.add_default_route(gateway).expect("added"));
         assert!(run("ip route").contains("default via 203.0.113.1"));
         card.remove_default_route(gateway).expect("removed");
@@ -244,8 +278,8 @@ fn what_only_looks_like_ours_survives() {
     within(|| {
         let mut card = card();
         make_alike();
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
-        card.add(v4("2001:db8::21"), 64, LIFE).expect("added");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
+        card.add(v4("2001:db8::21"), 64, LIFE, &always).expect("added");
         let ours: Vec<IpAddr> =
             card.addresses().expect("read").iter().filter(|h| h.ours).map(|h| h.address).collect();
         assert_eq!(ours, [v4("203.0.113.21"), v4("2001:db8::21")]);
@@ -300,7 +334,7 @@ fn what_the_kernel_took_along_comes_back_with_its_tag() {
         run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
         let mut card = card();
         run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("primary");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("primary");
         run("ip addr add 203.0.113.41/24 dev eth0");
         let find = |card: &mut Card, address| {
             let held = card.addresses().expect("read").into_iter().find(|held| held.address == v4(address));
@@ -312,7 +346,7 @@ fn what_the_kernel_took_along_comes_back_with_its_tag() {
         let found = find(&mut card, "203.0.113.41");
         // The kernel stamps a change with its hundredth of a second.
         assert_eq!(found, Held { updated: found.updated, ..tagged });
-        card.add(v4("203.0.113.22"), 24, LIFE).expect("secondary");
+        card.add(v4("203.0.113.22"), 24, LIFE, &always).expect("secondary");
         card.remove(v4("203.0.113.21")).expect("removed");
         assert_eq!(find(&mut card, "203.0.113.41").tag, Some(0x77));
         assert!(card.addresses().expect("read").iter().any(|h| h.ours && h.address == v4("203.0.113.22")));
@@ -328,7 +362,7 @@ fn where_the_kernel_s_seconds_begin_is_learnt() {
         let mut other = card();
         for number in 1..200 {
             let mut card = Card::open("eth0").expect("descriptors");
-            card.add(v4(&format!("203.0.113.{number}")), 24, LIFE).expect("added");
+            card.add(v4(&format!("203.0.113.{number}")), 24, LIFE, &always).expect("added");
             // It may have been held up just then.
             learnt.extend(card.timer.second);
             if learnt.len() == 3 {
@@ -342,7 +376,7 @@ fn where_the_kernel_s_seconds_begin_is_learnt() {
             assert!(apart < 45_000_000, "{learnt:?}");
         }
         assert_eq!(learnt.len(), 3);
-        other.add(v4("2001:db8::7"), 64, LIFE).expect("added");
+        other.add(v4("2001:db8::7"), 64, LIFE, &always).expect("added");
         let interval = Duration::from_millis(400);
         let next = other.next_renewal(interval);
         assert!(next >= interval / 4 && next <= interval + Duration::from_millis(301), "{next:?}");
@@ -362,13 +396,17 @@ fn a_card_with_another_name_is_not_gone() {
             let ours = card.addresses().expect("read").into_iter().filter(|held| held.ours);
             ours.map(|held| held.address).collect::<Vec<_>>()
         };
-        let held = [21, 22].map(|n| card.add(v4(&format!("203.0.113.{n}")), 24, LIFE).expect("added"));
+        let held = [21, 22].map(|n| {
+            let added = card.add(v4(&format!("203.0.113.{n}")), 24, LIFE, &always).expect("added");
+            added.expect("it may")
+        });
         rename("eth0", "elsewhere");
         assert_eq!(others(&mut card), held.clone().map(|held| held.address));
         // Another one of its name is another one.
         cable("eth0", "beyond");
         assert_eq!(others(&mut card), held.clone().map(|held| held.address));
-        card.add(v4("203.0.113.23"), 24, LIFE).expect_err("nothing there as long as something is elsewhere");
+        card.add(v4("203.0.113.23"), 24, LIFE, &always)
+            .expect_err("nothing there as long as something is elsewhere");
         assert_eq!(addresses(), "");
         card.renew(&held[0], LIFE).expect("renewed where it is");
         card.remove(held[0].address).expect("removed where it is");
@@ -376,7 +414,7 @@ fn a_card_with_another_name_is_not_gone() {
         assert_eq!(card.clear_leftovers(&[]).expect("cleared"), [held[1].address]);
         assert_eq!(run("ip -o -4 addr show dev elsewhere") + &addresses(), "");
         // Now that it has nothing of ours the name counts.
-        card.add(v4("203.0.113.23"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.23"), 24, LIFE, &always).expect("added");
         assert!(addresses().contains("203.0.113.23/24"));
         run("ip link del elsewhere; ip link del eth0");
         assert!(card_is_gone(&card.addresses().expect_err("there is no such card")));
@@ -390,7 +428,7 @@ fn a_card_that_was_opened_before_it_was_renamed_is_found() {
     within(|| {
         let mut worker = card();
         let mut guardian = Card::open("eth0").expect("descriptors");
-        worker.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        worker.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
         rename("eth0", "elsewhere");
         assert_eq!(guardian.clear_leftovers(&[]).expect("cleared"), [v4("203.0.113.21")]);
         assert_eq!(run("ip -o -4 addr show dev elsewhere"), "");
@@ -403,7 +441,8 @@ fn all_of_ours_goes_in_one_pass_and_what_is_not_ours_comes_back() {
         run("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries");
         let mut card = card();
         run("echo 0 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries");
-        let mut add = |address: &str, prefix: u8| card.add(v4(address), prefix, LIFE).expect("added");
+        let mut add =
+            |address: &str, prefix: u8| card.add(v4(address), prefix, LIFE, &always).expect("added");
         add("203.0.113.21", 24);
         run("ip addr add 203.0.113.11/24 brd + dev eth0 label eth0:mine");
         add("203.0.113.22", 24);
@@ -417,7 +456,7 @@ fn all_of_ours_goes_in_one_pass_and_what_is_not_ours_comes_back() {
         left.retain(|address| !address.to_string().starts_with("fe80"));
         left.sort();
         assert_eq!(left, ["203.0.113.11", "203.0.113.22", "2001:db8::21"].map(v4));
-        card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
         let left = card.drop_all(&[]).expect("removed");
         assert!(left.iter().all(|held| !held.ours), "{left:?}");
         let text = run("ip -o addr show dev eth0 scope global");
@@ -431,9 +470,9 @@ fn all_of_ours_goes_in_one_pass_and_what_is_not_ours_comes_back() {
 fn one_address_goes_without_netlink() {
     within(|| {
         let mut card = card();
-        let held = card.add(v4("203.0.113.21"), 24, LIFE).expect("added");
+        let held = card.add(v4("203.0.113.21"), 24, LIFE, &always).expect("added");
         card.deafen(true);
-        let error = card.drop_all(&[held]).expect_err("nobody knows");
+        let error = card.drop_all(&held.map_or(vec![], |held| vec![held])).expect_err("nobody knows");
         assert!(!card_is_gone(&error), "{error}");
         assert_eq!(addresses(), "");
     });

@@ -16,7 +16,7 @@ fn await_change(monitor: &mut LinkMonitor, wanted: impl Fn(&LinkChange) -> bool)
 }
 
 fn eth0(up: bool) -> impl Fn(&LinkChange) -> bool {
-    move |change| *change == LinkChange::Card { device: "eth0".to_owned(), up }
+    move |change| matches!(change, LinkChange::Card { device, up: is, .. } if device == "eth0" && *is == up)
 }
 
 #[test]
@@ -39,6 +39,37 @@ fn carrier_switch_and_lost_addresses_are_told() {
         await_change(&mut monitor, eth0(false));
         let error = crate::os::alias::index_of("eth0").expect_err("gone");
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    });
+}
+
+#[test]
+fn a_card_is_told_with_its_index_and_its_hardware_address() {
+    within(|| {
+        cable("eth0", "far");
+        let mut monitor = LinkMonitor::open().expect("netlink");
+        let own = crate::os::alias::index_of("eth0").expect("there");
+        let says = |wanted: [u8; 6]| move |change: &LinkChange| matches!(change, LinkChange::Card { index, mac, .. } if *index == own && *mac == Some(wanted));
+        run("ip link set eth0 address 02:00:00:00:00:77");
+        await_change(&mut monitor, says([2, 0, 0, 0, 0, 0x77]));
+        run("ip link set eth0 address 02:00:00:00:00:78");
+        await_change(&mut monitor, says([2, 0, 0, 0, 0, 0x78]));
+    });
+}
+
+/// The bridge tells of its port as of a card that was deleted.
+#[test]
+fn a_card_that_leaves_a_bridge_is_not_gone() {
+    within(|| {
+        cable("eth0", "far");
+        run("ip link add br0 type bridge; ip link set eth0 master br0");
+        let mut monitor = LinkMonitor::open().expect("netlink");
+        await_change(&mut monitor, eth0(true));
+        run("ip link set eth0 nomaster; ip link set br0 address 02:00:00:00:00:77");
+        let last = |change: &LinkChange| {
+            assert!(!eth0(false)(change), "{change:?}");
+            matches!(change, LinkChange::Card { mac, .. } if *mac == Some([2, 0, 0, 0, 0, 0x77]))
+        };
+        await_change(&mut monitor, last);
     });
 }
 

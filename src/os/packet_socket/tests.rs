@@ -2,7 +2,7 @@ use super::*;
 use crate::os::clock;
 use crate::os::doorbell::wait;
 use crate::os::frame;
-use crate::os::namespace::{run, with_neighbour, within};
+use crate::os::namespace::{cable, run, with_neighbour, within};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -47,6 +47,21 @@ fn only_claims_to_our_addresses_are_heard() {
         assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
         drop(done);
         neighbour.join().expect("no assertion failed");
+    });
+}
+
+/// A bond that fails over, a bridge that gets a port.
+#[test]
+fn another_hardware_address_of_the_card_is_known_at_once() {
+    within(|| {
+        cable("eth0", "far");
+        let socket = PacketSocket::open("eth0", Hears::Nothing).expect("opened");
+        for last in [7, 8] {
+            run(&format!("ip link set eth0 address 02:00:00:00:00:0{last}"));
+            assert_eq!(socket.mac(), [2, 0, 0, 0, 0, last]);
+        }
+        run("ip link del eth0");
+        assert_eq!(socket.mac(), [0; 6]);
     });
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Begun by `posix_spawn`, which is a `vfork`: a `fork` copies the tables of all of this process's locked memory, and keeps
 //! the heartbeat's threads from their own pages meanwhile; with a few scripts a second on a busy machine they were 14 ms late.
-//! Called by `run` and `ask`; ends by being waited for.
+//! Called by `run` and `ask`; ends by being waited for, or else is ended when it is dropped.
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, killpg};
@@ -20,6 +20,7 @@ const LEASH: RawFd = 19;
 /// A shell that is not yet waited for; the leader of a process group of its own.
 pub(super) struct Shell {
     pid: Pid,
+    waited: bool,
 }
 
 impl Shell {
@@ -51,11 +52,11 @@ impl Shell {
         )?;
         attributes.set_pgroup(Pid::from_raw(0))?;
         attributes.set_sigmask(&SigSet::empty())?;
-        // Rust ignores it; a pipe of commands ends by it.
-        attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+        // Rust ignores the first, by which a pipe of commands ends; a command that starts others waits for them by the second.
+        attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE, Signal::SIGCHLD]))?;
         let words = [c"sh".to_owned(), c"-c".to_owned(), CString::new(format!("cd /\n{command}"))?];
         let pid = posix_spawn(SHELL, &descriptors, &attributes, &words, &merged(environment)?)?;
-        Ok(Shell { pid })
+        Ok(Shell { pid, waited: false })
     }
 
     /// Its number.
@@ -73,14 +74,26 @@ impl Shell {
     ///
     /// # Errors
     /// Somebody else has waited for it.
-    pub fn wait(&self) -> io::Result<Result<i32, i32>> {
-        loop {
+    pub fn wait(&mut self) -> io::Result<Result<i32, i32>> {
+        let ended = loop {
             match waitpid(self.pid, None) {
-                Ok(WaitStatus::Exited(_, code)) => return Ok(Ok(code)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Err(signal as i32)),
+                Ok(WaitStatus::Exited(_, code)) => break Ok(Ok(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => break Ok(Err(signal as i32)),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => break Err(error.into()),
             }
+        };
+        self.waited = true;
+        ended
+    }
+}
+
+/// Whoever cannot watch over a command leaves none behind.
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if !self.waited {
+            self.signal(Signal::SIGKILL);
+            let _ = self.wait();
         }
     }
 }

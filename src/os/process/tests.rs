@@ -1,4 +1,5 @@
 use super::*;
+use nix::sys::signal::{SigHandler, signal};
 use nix::unistd::Pid;
 use std::process::Command;
 
@@ -163,4 +164,62 @@ fn what_is_fed_is_read_or_not() {
     };
     assert_eq!(fed("wc -l"), (Outcome::Done, vec!["100000".to_owned()]));
     assert_eq!(fed("exit 3"), (Outcome::Failed(3), vec![]));
+}
+
+/// One that nobody watches over, and its output.
+fn spawned(command: &str) -> (Shell, io::PipeReader) {
+    let null = nothing().expect("/dev/null");
+    let (output, writer) = io::pipe().expect("descriptors");
+    let standard = [null.as_fd(), writer.as_fd(), null.as_fd()];
+    (Shell::spawn(command, &[], standard, None).expect("starts"), output)
+}
+
+/// An error on the way leaves no command behind.
+#[test]
+fn who_is_not_waited_for_is_ended() {
+    let (shell, mut output) = spawned("sleep 50 & echo $!; wait");
+    let pid = shell.id();
+    let mut line = [0; 16];
+    let length = output.read(&mut line).expect("it says a number");
+    drop(shell);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it was waited for");
+    assert!(ends(std::str::from_utf8(&line[..length]).expect("a number").trim()), "and its group is gone");
+}
+
+const IGNORING: &str = "DIEHARD_TEST_IGNORING";
+
+/// Not a test: the process that the next one starts, which ignores SIGCHLD as if whoever started it did.
+#[test]
+fn runs_commands_if_it_is_told_to() {
+    if std::env::var_os(IGNORING).is_none() {
+        return;
+    }
+    let ignores = |status: &str| {
+        let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("it is there");
+        u64::from_str_radix(set.trim(), 16).expect("a set") & 1 << (libc::SIGCHLD - 1) != 0
+    };
+    let own = || ignores(&std::fs::read_to_string("/proc/self/status").expect("read"));
+    // SAFETY: nothing of ours is called.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.expect("set");
+    assert!(own());
+    let (shell, mut output) = spawned("exec cat /proc/self/status");
+    let mut said = String::new();
+    output.read_to_string(&mut said).expect("read");
+    assert!(!ignores(&said), "what is not inherited by commands");
+    drop(shell);
+    let bell = Doorbell::new().expect("eventfd");
+    run("exit 7", &[], LONG, &bell, |_| {}).expect_err("the kernel keeps no child");
+    crate::os::signals::wait_for_children();
+    assert!(!own());
+    assert_eq!(run_in("exit 7", LONG).0, Outcome::Failed(7));
+}
+
+#[test]
+fn whoever_started_us_we_learn_how_our_children_end() {
+    let test = "os::process::tests::runs_commands_if_it_is_told_to";
+    let mut program = Command::new(std::env::current_exe().expect("this program"));
+    let ended =
+        program.args(["--exact", test, "--nocapture"]).env(IGNORING, "yes").output().expect("it runs");
+    let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -11,7 +11,8 @@ use crate::simulator::plan::Drill;
 use crate::simulator::run::{Kind, Scenario, run, run_with};
 use parking_lot::Mutex;
 
-const ALL: [Planted; 25] = [
+const ALL: [Planted; 26] = [
+    Planted::KeepsWhatItCannotServe,
     Planted::NoWaitForLeases,
     Planted::NoPromise,
     Planted::NoWaitAfterWinning,
@@ -41,9 +42,10 @@ const ALL: [Planted; 25] = [
 
 /// Drill and seeds that catch each mistake.
 const CAUGHT: &[(Planted, Drill, &[u64])] = &[
+    (Planted::KeepsWhatItCannotServe, Drill::Few, &[446]),
     (Planted::NoWaitForLeases, Drill::Isolation, &[0, 1, 2]),
     (Planted::NoPromise, Drill::Isolation, &[9, 33, 36]),
-    (Planted::NoWaitAfterWinning, Drill::Isolation, &[2, 30, 35]),
+    (Planted::NoWaitAfterWinning, Drill::Isolation, &[3, 7, 27]),
     (Planted::LeaseFromReceipt, Drill::Isolation, &[2, 3, 5]),
     (Planted::AcknowledgeWithoutStoring, Drill::Moves, &[434, 910, 960]),
     (Planted::OrderByVersionAlone, Drill::Amnesia, &[0, 2, 4]),
@@ -52,20 +54,20 @@ const CAUGHT: &[(Planted, Drill, &[u64])] = &[
     (Planted::AbortWithoutWaiting, Drill::Moves, &[106, 113, 227]),
     (Planted::KeepWithoutLease, Drill::Isolation, &[0, 1, 2]),
     (Planted::GrantWhileRevoking, Drill::Moves, &[125, 355, 1123]),
-    (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[21, 49, 119]),
-    (Planted::MinorityLooksShortly, Drill::Arbiter, &[374, 685, 882]),
+    (Planted::MinorityWithoutArbiter, Drill::Arbiter, &[133, 181, 418]),
+    (Planted::MinorityLooksShortly, Drill::Arbiter, &[1463]),
     (Planted::HalfIsAQuorum, Drill::Isolation, &[1, 5, 6]),
     (Planted::CommitAlone, Drill::Isolation, &[6, 43, 46]),
     (Planted::VotersStatesForgotten, Drill::Isolation, &[222]),
-    (Planted::GrantBeyondRoot, Drill::Isolation, &[46, 259, 322]),
+    (Planted::GrantBeyondRoot, Drill::Isolation, &[351, 379, 409]),
     (Planted::NoMargin, Drill::Isolation, &[13, 58, 143]),
     (Planted::TakeWithoutLook, Drill::Stopped, &[0, 1, 2]),
-    (Planted::LateAnswersIgnored, Drill::Stalls, &[0, 2, 7]),
+    (Planted::LateAnswersIgnored, Drill::Stalls, &[8, 9, 11]),
     (Planted::ActOnProposal, Drill::Isolation, &[2, 3, 4]),
-    (Planted::OwnTimesAlone, Drill::Times, &[6, 46, 98]),
+    (Planted::OwnTimesAlone, Drill::Times, &[49, 147, 215]),
     (Planted::MovesBlindly, Drill::Parts, &[32, 42, 53]),
     (Planted::RivalsAreSilent, Drill::Parts, &[21, 54, 171]),
-    (Planted::GrantToWhoIsBehind, Drill::Isolation, &[395, 467, 759]),
+    (Planted::GrantToWhoIsBehind, Drill::Isolation, &[742, 811, 1171]),
 ];
 
 /// The faults under which the broken rule matters, the most telling first.
@@ -82,6 +84,7 @@ fn faults(planted: Planted) -> &'static [Drill] {
         Planted::OwnTimesAlone => &[Drill::Times],
         Planted::MovesBlindly | Planted::RivalsAreSilent => &[Drill::Parts],
         Planted::LateAnswersIgnored => &[Drill::Stalls],
+        Planted::KeepsWhatItCannotServe => &[Drill::Few],
         Planted::LookCountsCutOff => &[Drill::Arbiter],
         Planted::ReleaseUntold | Planted::BaseForgotten => &[Drill::Isolation],
         Planted::LookNotLatched | Planted::TakeWithoutLook | Planted::QuickWithoutProof => &[Drill::Stopped],

@@ -149,6 +149,22 @@ fn a_stranger_who_comes_behind_the_order_is_no_ones_fault() {
     kept(&storm(7_016_188, 6));
 }
 
+/// `on_conflict = force`: a node without a lease had looked for long when a cut ended and another part's holder answered for the
+/// first time. The latch of its look was over, and it took the address at once.
+#[test]
+fn who_takes_by_force_has_heard_the_other_for_long_enough() {
+    kept(&storm(8_000_858, 4));
+}
+
+/// Some nodes are ill, and more than half of them are well: every address has a holder all the time.
+#[test]
+fn while_most_are_well_somebody_serves() {
+    for seed in 0..60 {
+        let nodes = 3 + (seed % 5) as usize;
+        kept(&Scenario { kind: Kind::Drill(Drill::Few), duration: 40 * SECOND, ..storm(seed, nodes) });
+    }
+}
+
 /// M1 where parts without a majority meet by their members, and their controllers do not.
 #[test]
 fn parts_that_meet_break_no_promise() {

@@ -14,6 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Both directions more often than one.
+const CUTS_OF_A_PORT: [(bool, bool); 4] = [(false, false), (false, false), (true, false), (false, true)];
+
 impl World {
     /// A fault is drawn, and written down; where a script is played, its cues come instead.
     pub(super) fn fault(&mut self, class: Class, every: Nanos) {
@@ -48,17 +51,21 @@ impl World {
     fn befall(&mut self, class: Class) {
         self.statistics.faults += 1;
         match class {
-            Class::Power => self.one_dies(),
+            Class::Power
+            | Class::Daemon
+            | Class::Pause
+            | Class::Port
+            | Class::Link
+            | Class::Cable
+            | Class::Stop => {
+                let node = self.some_node();
+                self.befall_one(class, node);
+            }
             Class::Several => self.several_die(),
-            Class::Daemon => self.daemon_dies(),
-            Class::Pause => self.process_stops(),
             Class::Split => self.lan_splits(),
             Class::Crosswise => self.crosswise(),
-            Class::Port => self.port_cut(),
-            Class::Cable => self.cables_cut(),
             Class::Pair => self.pair_cut(),
             Class::Operator => self.somebody_types(),
-            Class::Stop => self.orderly_stop(),
             Class::Reload => self.reload(),
             Class::Retime => self.retime(),
             Class::Isolation => self.isolation(),
@@ -69,6 +76,20 @@ impl World {
             Class::Hands => self.hands(),
             Class::Refused => self.sends_refused(),
             Class::Stranger => self.stranger_comes(),
+            Class::Few => self.one_of_few_is_ill(),
+        }
+    }
+
+    pub(super) fn befall_one(&mut self, class: Class, node: usize) {
+        match class {
+            Class::Power => self.dies(node),
+            Class::Daemon => self.daemon_dies(node),
+            Class::Pause => self.process_stops(node),
+            Class::Port => self.port_cut(node),
+            Class::Link => self.link_cut(node),
+            Class::Cable => self.cables_cut(node),
+            Class::Stop => self.orderly_stop(node),
+            other => unreachable!("{other:?} befalls more than one node"),
         }
     }
 
@@ -82,8 +103,7 @@ impl World {
         self.random.below(self.hosts.len() as u64) as usize
     }
 
-    fn one_dies(&mut self) {
-        let node = self.some_node();
+    fn dies(&mut self, node: usize) {
         let back = self.lasts();
         self.power_cut(node);
         self.schedule(back, Event::Boot { node });
@@ -96,9 +116,7 @@ impl World {
         let count =
             if self.random.chance(600) { 2 } else { self.random.between(2, nodes.len() as u64) as usize };
         for node in nodes.into_iter().take(count) {
-            let back = self.lasts();
-            self.power_cut(node);
-            self.schedule(back, Event::Boot { node });
+            self.dies(node);
         }
     }
 
@@ -127,8 +145,7 @@ impl World {
         self.kernel_alone(node);
     }
 
-    fn daemon_dies(&mut self) {
-        let node = self.some_node();
+    fn daemon_dies(&mut self, node: usize) {
         if self.hosts[node].process.is_none() {
             return;
         }
@@ -141,8 +158,7 @@ impl World {
         self.schedule(back, Event::Boot { node });
     }
 
-    fn process_stops(&mut self) {
-        let node = self.some_node();
+    fn process_stops(&mut self, node: usize) {
         if !self.hosts[node].runs() {
             return;
         }
@@ -224,11 +240,21 @@ impl World {
         self.schedule(lasts, Event::Mend(Mend::Checks(node)));
     }
 
-    fn port_cut(&mut self) {
-        let node = self.some_node();
+    fn port_cut(&mut self, node: usize) {
         let role = self.random.pick(&LinkRole::ALL);
-        let (out, inward) = self.random.pick(&[(false, false), (false, false), (true, false), (false, true)]);
+        let (out, inward) = self.random.pick(&CUTS_OF_A_PORT);
         let carrier = out || inward || self.random.chance(500);
+        self.unplugged(node, role, (out, inward), carrier);
+    }
+
+    fn link_cut(&mut self, node: usize) {
+        let role = self.random.pick(&LinkRole::ALL);
+        let silently = role == LinkRole::Internal && self.random.chance(500);
+        let directions = if silently { self.random.pick(&CUTS_OF_A_PORT) } else { (false, false) };
+        self.unplugged(node, role, directions, silently);
+    }
+
+    fn unplugged(&mut self, node: usize, role: LinkRole, (out, inward): (bool, bool), carrier: bool) {
         self.fault_told(node, &format!("{role} port: out {out}, in {inward}, carrier {carrier}"));
         self.network.plug(role, node, out, inward);
         self.carrier(node, role, carrier);
@@ -237,8 +263,7 @@ impl World {
         self.judge_all();
     }
 
-    fn cables_cut(&mut self) {
-        let node = self.some_node();
+    fn cables_cut(&mut self, node: usize) {
         let lasts = self.lasts();
         let carrier = self.random.chance(500);
         self.fault_told(node, &format!("both ports cut, carrier {carrier}"));
@@ -410,8 +435,7 @@ impl World {
         }
     }
 
-    fn orderly_stop(&mut self) {
-        let node = self.some_node();
+    fn orderly_stop(&mut self, node: usize) {
         if self.hosts[node].runs() && !self.hosts[node].leaving {
             self.fault_told(node, "TERM");
             self.hosts[node].leaving = true;

@@ -57,6 +57,8 @@ pub enum Event {
     GuardianKills { node: usize, life: u32, since: Nanos },
     /// P1 again: an excuse has run out.
     Judge { service: ServiceId },
+    /// P2 again, every few milliseconds.
+    JudgeHolders,
     /// The next fault of a class.
     Fault { class: Class, every: Nanos },
     /// A fault of the script that is played.

@@ -163,6 +163,8 @@ fn a_reload_keeps_what_waits_and_closes_nothing() {
         assert!(matches!(judged, Some(Input::Claimed { service, .. }) if service == renamed), "{judged:?}");
         watch.follow(&config(CONFIG)).expect("followed");
         assert!(watch.neighbours.is_some() && watch.arbiters.is_some(), "closing takes time");
+        run("ip link set eth0 address 02:00:00:00:00:77");
+        assert!(watch.judge(ADDRESS.into(), [2, 0, 0, 0, 0, 0x77]).is_none(), "that is this node itself");
         let other = "203.0.113.22".parse().expect("an address");
         far.send(&ArpFrame::announcement_reply(mac, other).to_bytes()).expect("sent");
         far.send(&ArpFrame::announcement_reply(mac, ADDRESS).to_bytes()).expect("sent");

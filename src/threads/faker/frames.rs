@@ -90,7 +90,6 @@ impl Work {
             self.send_failed(LocalFault::Down);
             return false;
         };
-        self.faker.published.told.lock().mac = socket.mac();
         for frame in frames(socket.mac()) {
             if let Err(error) = socket.send(&frame) {
                 if packet_socket::card_is_gone(&error) {

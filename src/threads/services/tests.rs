@@ -146,3 +146,32 @@ fn parts_start_in_order_and_stop_in_reverse() {
     assert_eq!(lines(), expected);
     lab.end();
 }
+
+/// The `stop` of one would end the server that the `start` of the other has just begun.
+#[test]
+fn what_stops_a_shared_server_ends_before_what_starts_it() {
+    const SHARED: &str = "
+[cluster]
+name = test
+[node a]
+priority = 1
+internal = eth1 192.168.10.1/24
+external = eth0
+[service one]
+home = a
+address = 203.0.113.21/24
+start = echo start >> FILE
+stop = sleep 0.3; echo stop >> FILE
+[service two]
+home = a
+address = 203.0.113.22/24
+start = echo start >> FILE
+stop = sleep 0.3; echo stop >> FILE
+";
+    let lab = lab_with("shared", SHARED, Places::default());
+    lab.order("one", Action::Stop, 1);
+    lab.order("two", Action::Start, 2);
+    assert_eq!([lab.answer(), lab.answer()], [(1, true), (2, true)]);
+    assert_eq!(std::fs::read_to_string(&lab.file).expect("written"), "stop\nstart\n");
+    lab.end();
+}

@@ -6,7 +6,7 @@
 use super::Test;
 use crate::figures::{Chance, Sample};
 use crate::interrupt::{pause, wait_until};
-use crate::namespace::{Outcome, processes};
+use crate::namespace::{Outcome, processes, run_with_input};
 use crate::packet_socket::{ARP, PacketSocket};
 use crate::stage::Stage;
 use crate::systems::milliseconds;
@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "guardian-all-killed", run: all_killed, least: 4 },
     Test { name: "guardian-all-stopped", run: all_stopped, least: 4 },
     Test { name: "guardian-crash-loop", run: crash_loop, least: 4 },
+    Test { name: "guardian-card-replaced", run: card_replaced, least: 4 },
 ];
 
 /// The lab's `valid_lft` (the daemon's default).
@@ -310,6 +311,28 @@ fn crash_loop(stage: &mut Stage) -> Outcome<()> {
     log_says(stage, victim, "death 6 in a row")?;
     stage.settled()?;
     if family(stage, victim)? == (guardian, worker) { Ok(()) } else { Err("it died once more".to_owned()) }
+}
+
+/// The external card is deleted and made again, as a VLAN or a bond may be: no socket of the worker belongs to it. One that only
+/// goes down and up is the same.
+fn card_replaced(stage: &mut Stage) -> Outcome<()> {
+    stage.settled()?;
+    let victim = 2;
+    let (guardian, worker) = family(stage, victim)?;
+    let namespace = stage.world.nodes[victim].namespace.clone();
+    let flap = "link set eth0 down\nlink set eth0 up\nroute add default via 203.0.113.1\n";
+    run_with_input("ip", &["-n", &namespace, "-batch", "-"], flap)?;
+    stage.settled()?;
+    if family(stage, victim)? != (guardian, worker) {
+        return Err("a card that went down and up ended the worker".to_owned());
+    }
+    stage.world.replace_external_card(victim)?;
+    wait_until("the guardian starts another worker", PATIENCE, || {
+        Ok(child_of(guardian).is_some_and(|next| next != worker))
+    })?;
+    log_says(stage, victim, "the worker is dead (the card eth0 is another one (index ")?;
+    // At home: it is heard on the external link again.
+    stage.settled()
 }
 
 // ── small words ─────────────────────────────────────────────────────────────────────────────────────

@@ -46,6 +46,20 @@ impl World {
         self.prepare_client()
     }
 
+    /// Takes the external card of a server away and makes it again: the same name and addresses, and another card to its kernel.
+    pub fn replace_external_card(&self, index: usize) -> Outcome<()> {
+        let (number, address) = (index + 1, World::external_address(index));
+        let (port, namespace) = (format!("e{number}"), &self.nodes[index].namespace);
+        let mut wires = format!("link del {port}\n");
+        let peer = format!("name eth0 address 02:00:00:01:00:{number:02x}");
+        wire(&mut wires, &port, &peer, namespace, "ext");
+        run_with_input("ip", &["-n", &self.switch(), "-batch", "-"], &wires)?;
+        let host = format!(
+            "link set eth0 up\naddr add {address}/24 brd + dev eth0\nroute add default via 203.0.113.1\n"
+        );
+        run_with_input("ip", &["-n", namespace, "-batch", "-"], &host).map(drop)
+    }
+
     fn prepare_client(&self) -> Outcome<()> {
         let settings = [
             // A connection a millisecond must not run out of ports while old ones linger.

@@ -163,6 +163,20 @@ fn nothing_is_made_without_a_lease_however_late() {
     });
 }
 
+/// For the guardian: many renewals may each wait for the kernel's lock.
+#[test]
+fn a_renewal_is_a_sign_of_life() {
+    within(|| {
+        let mut steps = steps();
+        steps.want(&["www2"], LONG, &[]);
+        steps.turn_for(Order::Compare);
+        let before = clock::now();
+        steps.work.renew(before);
+        assert_eq!(steps.work.renewed, before, "nothing had to be compared");
+        assert!(steps.published.signs.due(Watched::Faker) > Some(before));
+    });
+}
+
 #[test]
 fn an_order_that_was_dropped_is_made_up_for() {
     within(|| {
