@@ -188,6 +188,8 @@ struct Peer {
     left: Option<Incarnation>,
     /// When it said that it holds nothing, by a goodbye or by the first word of a life; `ZERO`: never.
     let_go: Instant,
+    /// Its kernel answered a look of this node.
+    answers: bool,
     /// It was its own goodbye: a guardian, which knows no state, says it without an epoch.
     in_order: bool,
     /// It says that it follows this controller (IP_CHECK_ACK).

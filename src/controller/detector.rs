@@ -524,6 +524,7 @@ impl Peer {
             boot: None,
             left: None,
             let_go: Instant::ZERO,
+            answers: false,
             in_order: false,
             follows: None,
             state_sent: Instant::ZERO,

@@ -27,6 +27,9 @@ impl Controller {
         }
         self.heal(now, header, &packet);
         self.on_content(now, header, packet);
+        if self.peers.get(&header.from).is_some_and(|peer| peer.answers) {
+            self.look_anew_at_the_living(now, header);
+        }
     }
 
     /// The highest life of that node that this one knows.

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 mod announce;
+mod answers;
 mod conflict;
 mod declining;
 mod fresh;

@@ -109,6 +109,8 @@ pub struct World {
     strangers: Vec<Stranger>,
     /// Who is ill, or was until lately (`Class::Few`).
     ill: BTreeSet<usize>,
+    /// Ends of cuts that are to come, for each node's ports.
+    cuts: Vec<u32>,
 }
 
 impl World {
@@ -151,6 +153,7 @@ impl World {
             script: None,
             strangers: Vec::new(),
             ill: BTreeSet::new(),
+            cuts: vec![0; nodes],
         }
     }
 

@@ -22,9 +22,11 @@ pub(in crate::controller) struct Look {
     /// Latched: one answer, ever, blocks at least until then.
     pub(super) blocked_until: Option<Instant>,
     /// Whose answers those were.
-    answerer: Answerer,
+    pub(super) answerer: Answerer,
     /// Of a holder that said goodbye, and may never have had it: sixteen probes, as after a latch.
     unproved: bool,
+    /// At that epoch it began anew, because a holder that answered had adopted it.
+    pub(super) relieved: Option<Epoch>,
     /// People know that it is blocked.
     pub(super) told: bool,
 }
@@ -101,7 +103,7 @@ impl Takers {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answerer {
+pub(super) enum Answerer {
     Nobody,
     One([u8; 6]),
     /// More than one hardware address, or nobody knows which.
@@ -109,13 +111,13 @@ enum Answerer {
 }
 
 /// Probes that must be unanswered where somebody has answered, or may have.
-const AFTER_A_LATCH: u32 = 16;
+pub(super) const AFTER_A_LATCH: u32 = 16;
 
 /// The kernel ends a lifetime up to this much later than told: its timers have steps, of an eighth of their time at most,
 /// and of 0.08 s where two seconds are left (at 100, 250 and 1000 ticks a second). The rest is for a kernel thread that is
 /// late; and sixteen probes must be unanswered besides. A lifetime of one second begins when it must, and its end may be
 /// rounded up; with a longer one the faker keeps out of that (`os/address_timer`).
-fn kernel_grace(valid_lft: Duration) -> Duration {
+pub(super) fn kernel_grace(valid_lft: Duration) -> Duration {
     match valid_lft.cmp(&Duration::from_secs(2)) {
         Ordering::Less => Duration::from_millis(300),
         Ordering::Equal => Duration::from_millis(150),
@@ -133,9 +135,15 @@ impl Look {
     }
 
     /// Whoever answered has let go. The next probe when it is due: an answer calls for no other question.
-    fn begin_anew(&mut self, now: Instant, quick: bool) {
+    pub(super) fn begin_anew(&mut self, now: Instant, quick: bool) {
         let next = if quick { self.next.min(now + QUICK) } else { self.next };
-        *self = Look { thorough: !quick, unproved: self.unproved, next, ..Look::begin(now, quick) };
+        *self = Look {
+            thorough: !quick,
+            unproved: self.unproved,
+            relieved: self.relieved,
+            next,
+            ..Look::begin(now, quick)
+        };
     }
 
     pub(super) fn begin_beside(now: Instant) -> Self {
@@ -155,6 +163,7 @@ impl Look {
             blocked_until: None,
             answerer: Answerer::Nobody,
             unproved: false,
+            relieved: None,
             told: false,
         }
     }
@@ -330,34 +339,6 @@ impl Controller {
         self.tick_look(now, id);
     }
 
-    /// A node has let go of all that it had, by its own word or its guardian's (J2) or by a new life's first word (J1).
-    /// A latch need not wait any more for the kernel that answered, if it was that node's. After the goodbye of a holder
-    /// that had it three probes suffice, as if none had been answered. Whoever else was named for the address may never
-    /// have had it: the look is a whole one then.
-    pub(in crate::controller) fn look_anew(&mut self, now: Instant, node: NodeId) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.let_go = now;
-        let Some(mac) = peer.mac else { return };
-        let answered = |local: &Local| local.look.is_some_and(|look| look.answerer == Answerer::One(mac));
-        let ids: Vec<ServiceId> =
-            self.services.iter().filter(|(_, local)| answered(local)).map(|(&id, _)| id).collect();
-        for id in ids {
-            let quick = self.holder(id) == Some(node) && self.holder_left(id);
-            if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
-                look.begin_anew(now, quick);
-            }
-        }
-    }
-
-    /// An answer from before that word, heard behind it: they come by different threads. It is taken as if it had
-    /// come first. For so long only as that may take: who still answers then has the address again.
-    fn is_from_before(&self, now: Instant, mac: [u8; 6]) -> bool {
-        let mut peers = self.peers.values();
-        peers.any(|peer| {
-            peer.mac == Some(mac) && peer.let_go > Instant::ZERO && now.since(peer.let_go) < self.timing.p
-        })
-    }
-
     /// What was asked until now does not count, an answer that was heard does. Q2: an arbiter that was silent answers again;
     /// whoever has an address may be where it is, and it was asked into nothing. D5: this node slept, and others did not.
     pub(in crate::controller) fn restart_looks(&mut self, now: Instant) {
@@ -392,11 +373,11 @@ impl Controller {
         look.is_some_and(|look| self.look_is_negative(now, look, None))
     }
 
-    fn holder(&self, id: ServiceId) -> Option<NodeId> {
+    pub(super) fn holder(&self, id: ServiceId) -> Option<NodeId> {
         self.committed.as_ref()?.slot(id)?.holder
     }
 
-    fn holders_mac(&self, id: ServiceId) -> Option<[u8; 6]> {
+    pub(super) fn holders_mac(&self, id: ServiceId) -> Option<[u8; 6]> {
         self.mac_of(self.holder(id)?)
     }
 
@@ -515,85 +496,6 @@ impl Controller {
             if long && !status.strangers.iter().any(|it| it.service == id && !it.served) {
                 local.taker = Some(from);
             }
-        }
-    }
-
-    /// F1: somebody outside has the address: as the look found out, or by his own word. F2: who takes by force has to hear him
-    /// for as long as a dead node's kernel answers, which it may have done into a cut until now.
-    pub(in crate::controller) fn latch(&mut self, id: ServiceId, mac: Option<[u8; 6]>) {
-        let force = self.config.cluster.on_conflict == OnConflict::Force;
-        let life = self.config.cluster.valid_lft;
-        let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-        let contact =
-            holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
-        if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
-            let first = look.answered << (32 - AFTER_A_LATCH) == 0;
-            look.answered |= 1;
-            look.answerer = match (look.answerer, mac) {
-                (Answerer::Nobody, Some(mac)) => Answerer::One(mac),
-                (Answerer::One(before), Some(mac)) if mac == before => Answerer::One(mac),
-                _ => Answerer::Unclear,
-            };
-            let from = if force && first { self.clock } else { look.since.max(contact) };
-            let until = from + life + kernel_grace(life);
-            look.blocked_until = Some(look.blocked_until.unwrap_or(until).max(until));
-        }
-    }
-
-    /// Somebody answers before the address is up here, as far as this node knows: it was asked late, or answers late. The
-    /// look goes on, unless all that it can still do is done: it was blocked for its time, and takes by force.
-    fn retract(&mut self, id: ServiceId) {
-        let force = self.config.cluster.on_conflict == OnConflict::Force;
-        let deaf = self.planted(Planted::LateAnswersIgnored);
-        let Some(local) = self.services.get_mut(&id).filter(|local| local.wanted && !local.present && !deaf)
-        else {
-            return;
-        };
-        if let Some(look) = local.rests_on.take_if(|look| !force || look.blocked_until.is_none()) {
-            local.wanted = false;
-            local.look = Some(look);
-        }
-    }
-
-    /// What was asked last may not have left: no take that is not up yet rests on that. The looks begin anew when sends work.
-    pub(in crate::controller) fn retract_all(&mut self) {
-        let coming = self.services.iter().filter(|(_, local)| local.wanted && !local.present);
-        let coming: Vec<ServiceId> = coming.map(|(&id, _)| id).collect();
-        coming.into_iter().for_each(|id| self.retract(id));
-    }
-
-    pub(in crate::controller) fn on_claimed(&mut self, now: Instant, id: ServiceId, mac: [u8; 6]) {
-        let duty = self.duty(id);
-        let look = self.services.get(&id).and_then(|local| local.look.or(local.rests_on));
-        if look.is_some_and(|look| look.beside) && self.holders_mac(id) == Some(mac) {
-            return;
-        }
-        let from_before = self.is_from_before(now, mac);
-        if !from_before {
-            self.retract(id);
-        }
-        let look = self.services.get_mut(&id).and_then(|local| local.look.as_mut());
-        if let Some(look) =
-            look.filter(|look| from_before && look.answerer == Answerer::Nobody && !look.beside)
-        {
-            return look.begin_anew(now, look.quick);
-        }
-        self.latch(id, Some(mac));
-        let Some(local) = self.services.get_mut(&id) else { return };
-        let (present, wanted) = (local.present, local.wanted);
-        if let Some(look) = &mut local.look {
-            local.stranger = Some(mac);
-            // Told when it is this node's to hold, even if the look began before (F2).
-            if duty == Duty::Hold && !std::mem::replace(&mut look.told, true) {
-                self.event(Event::Blocked { service: id, mac });
-            }
-            // Who answers a look for a fresh address may have one of the others as well.
-            if !wanted {
-                return;
-            }
-        }
-        if present && duty == Duty::Hold {
-            self.on_rival(now, id, mac);
         }
     }
 }

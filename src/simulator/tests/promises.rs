@@ -163,6 +163,8 @@ fn while_most_are_well_somebody_serves() {
         let nodes = 3 + (seed % 5) as usize;
         kept(&Scenario { kind: Kind::Drill(Drill::Few), duration: 40 * SECOND, ..storm(seed, nodes) });
     }
+    // A controller was cut off for a moment and had let go of its service; it was given to one whose look it had answered before.
+    kept(&Scenario { kind: Kind::Drill(Drill::Few), duration: 60 * SECOND, ..storm(100_249, 9) });
 }
 
 /// M1 where parts without a majority meet by their members, and their controllers do not.

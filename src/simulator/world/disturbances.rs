@@ -259,6 +259,7 @@ impl World {
         self.network.plug(role, node, out, inward);
         self.carrier(node, role, carrier);
         let lasts = self.lasts();
+        self.cuts[node] += 1;
         self.schedule(lasts, Event::Mend(Mend::Port(role, node)));
         self.judge_all();
     }
@@ -270,6 +271,7 @@ impl World {
         for role in LinkRole::ALL {
             self.network.plug(role, node, false, false);
             self.carrier(node, role, carrier);
+            self.cuts[node] += 1;
             self.schedule(lasts, Event::Mend(Mend::Port(role, node)));
         }
         self.judge_all();
@@ -373,6 +375,7 @@ impl World {
             }
             Mend::Port(role, node) => {
                 self.fault_told(node, &format!("{role} port good again"));
+                self.cuts[node] -= 1;
                 self.network.plug(role, node, true, true);
                 self.carrier(node, role, true);
                 self.judge_all();

@@ -22,8 +22,9 @@ impl World {
         }
         let node = self.random.pick(&candidates);
         let class = self.random.pick(&self.plan.of_one.classes);
-        // Of two cuts the first to end would mend a part of the other, and leave an external port silent that looks well.
-        if matches!(class, Class::Link | Class::Cable) && !self.is_plugged(node) {
+        // Of two cuts the first to end would mend a part of the other, and leave an external port silent that looks well. The end
+        // of one may still come when all is healed.
+        if matches!(class, Class::Link | Class::Cable) && self.cuts[node] > 0 {
             return;
         }
         self.ill.insert(node);
