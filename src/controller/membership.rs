@@ -175,12 +175,12 @@ impl Controller {
                 present.push(id);
             }
         }
-        if above > 0 && now < self.founds_after(above) {
+        if above > 0 && now < self.waits_until(above) {
             return false;
         }
         let basis = self.basis();
         let count = basis.iter().filter(|id| present.contains(id)).count();
-        let waited = now >= self.started + self.config.cluster.startup_wait;
+        let waited = now >= self.waits_until(0);
         let all = count == basis.len();
         match self.rule() {
             Rule::Majority => 2 * count > basis.len(),
@@ -196,8 +196,9 @@ impl Controller {
         self.boot.controller_seen.is_some_and(|(at, _)| now.since(at) < self.timing.t * 5)
     }
 
-    /// So long it gives way to so many of higher priority, each of whom gives way to those above it.
-    fn founds_after(&self, above: u32) -> Instant {
+    /// So long it waits for whoever is missing, and then gives way to so many of higher priority, each of whom gives way to
+    /// those above it.
+    fn waits_until(&self, above: u32) -> Instant {
         self.started + self.config.cluster.startup_wait + self.timing.promise * (3 * above.min(64))
     }
 
@@ -205,10 +206,9 @@ impl Controller {
     pub(super) fn found_at(&self) -> Instant {
         let quiet = self.timing.t * 5;
         let led = self.boot.controller_seen.map_or(Instant::ZERO, |(at, _)| at + quiet);
-        let wait = self.started + self.config.cluster.startup_wait;
-        let times = [self.may_vote_at, self.started + quiet, led, wait, self.promise.until];
-        let above = (1..=self.config.nodes.len() as u32).map(|above| self.founds_after(above));
-        times.into_iter().chain(above).filter(|at| *at > self.clock).min().unwrap_or(Instant::MAX)
+        let times = [self.may_vote_at, self.started + quiet, led, self.promise.until];
+        let waits = (0..=self.config.nodes.len() as u32).map(|above| self.waits_until(above));
+        times.into_iter().chain(waits).filter(|at| *at > self.clock).min().unwrap_or(Instant::MAX)
     }
 
     /// J3: told that this life is down: everything goes, then it comes back as a new one.

@@ -456,8 +456,7 @@ impl Controller {
         let worst = reports.map(|(_, report)| report.lateness_us).max().unwrap_or(0);
         let members_margin = self.timing.margin(Duration::from_micros(u64::from(worst)));
         // Where T grows, roots count the shorter one's promises for a while.
-        let former = self.former.iter().filter(|&&(_, until)| self.clock < until).map(|(timing, _)| timing.t);
-        let t = former.min().map_or(self.timing.t, |shorter| shorter.min(self.timing.t));
+        let t = self.times_in_force().map(|timing| timing.t).min().unwrap_or(self.timing.t);
         // What is to spare beyond a beat: less where p is T/16.
         let much = (self.timing.t / 3).min(self.timing.x);
         if self.margin() + members_margin > much { t / 2 } else { t }

@@ -292,12 +292,11 @@ impl Controller {
     }
 
     fn remember_failure(&mut self, now: Instant, node: NodeId, service: ServiceId) {
-        let half_life = self.config.cluster.damping;
         if let Some(office) = &mut self.office
             && !office.notes.failures.contains_key(&(node, service))
         {
             office.notes.failures.insert((node, service), now);
-            office.notes.damping.charge(now, (node, Some(service)), half_life);
+            self.hold_against(now, node, service);
         }
     }
 

@@ -354,6 +354,7 @@ impl Controller {
         let external = self.external_ok();
         let force = self.config.cluster.on_conflict == OnConflict::Force;
         let keeps = self.planted(Planted::KeepsWhatItCannotServe);
+        let known = self.knows_addresses(id);
         let epoch = self.epoch();
         let Some(local) = self.services.get_mut(&id) else { return };
         local.handover = None;
@@ -366,10 +367,9 @@ impl Controller {
         if local.wanted || local.declined.is_some() {
             return;
         }
-        if !self.knows_addresses(id) {
+        if !known {
             return self.await_file(now, id);
         }
-        let Some(local) = self.services.get_mut(&id) else { return };
         local.file_by = None;
         if !external {
             // What is up goes by a planned move. A controller that is new does not know of the link yet.

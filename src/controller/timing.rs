@@ -80,7 +80,12 @@ impl Controller {
 
     /// Lr (L3): of the times that voters and followers may have promised by.
     pub(super) fn root(&self) -> Duration {
+        self.times_in_force().map(|timing| timing.root(self.lateness)).min().unwrap_or_default()
+    }
+
+    /// The own ones, and those by which something may have been promised before they changed.
+    pub(super) fn times_in_force(&self) -> impl Iterator<Item = &Timing> {
         let former = self.former.iter().filter(|&&(_, until)| self.clock < until).map(|(timing, _)| timing);
-        former.chain([&self.timing]).map(|timing| timing.root(self.lateness)).min().unwrap_or_default()
+        former.chain([&self.timing])
     }
 }

@@ -123,12 +123,12 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Judges for a cluster with this T.
     /// Another T; what was offered by a longer one before may go on.
     pub fn allow_interval(&mut self, hello_interval: Nanos) {
         self.probe = self.probe.max(hello_interval / 8);
     }
 
+    /// Judges for a cluster with this T.
     pub fn new(hello_interval: Nanos, minorities: Minorities) -> Self {
         Checker {
             probe: hello_interval / 8,

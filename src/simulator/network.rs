@@ -77,8 +77,8 @@ impl Network {
 
     /// The group of clients on the external LAN that talks with this node in both directions, if any.
     pub fn clients(&self, node: usize) -> Option<u8> {
-        let port = self.ports[lan(LinkRole::External)][node];
-        (port.out && port.inward).then_some(port.group)
+        let group = self.ports[lan(LinkRole::External)][node].group;
+        self.is_plugged(LinkRole::External, node).then_some(group)
     }
 
     /// Frames get from this node to the switch and back.

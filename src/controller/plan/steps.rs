@@ -52,7 +52,7 @@ impl Controller {
 
     /// It did not come to an end there. The third time in a row that node is no target of moves for a while: each costs the
     /// service its holder for a moment.
-    fn hold_against(&mut self, now: Instant, node: NodeId, service: ServiceId) {
+    pub(in crate::controller) fn hold_against(&mut self, now: Instant, node: NodeId, service: ServiceId) {
         let half_life = self.config.cluster.damping;
         if let Some(office) = &mut self.office {
             office.notes.damping.charge(now, (node, Some(service)), half_life);

@@ -9,9 +9,8 @@ impl Controller {
     pub(in crate::controller) fn latch(&mut self, id: ServiceId, mac: Option<[u8; 6]>) {
         let force = self.config.cluster.on_conflict == OnConflict::Force;
         let life = self.config.cluster.valid_lft;
-        let holder = self.committed.as_ref().and_then(|state| state.slot(id)).and_then(|slot| slot.holder);
-        let contact =
-            holder.filter(|&holder| holder != self.me).map_or(Instant::ZERO, |holder| self.heard(holder));
+        let other = self.holder(id).filter(|&holder| holder != self.me);
+        let contact = other.map_or(Instant::ZERO, |holder| self.heard(holder));
         if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
             let first = look.answered << (32 - AFTER_A_LATCH) == 0;
             look.answered |= 1;
@@ -95,15 +94,18 @@ impl Controller {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.let_go = now;
         let Some(mac) = peer.mac else { return };
-        let answered = |local: &Local| local.look.is_some_and(|look| look.answerer == Answerer::One(mac));
-        let ids: Vec<ServiceId> =
-            self.services.iter().filter(|(_, local)| answered(local)).map(|(&id, _)| id).collect();
-        for id in ids {
+        for id in self.answered_by(mac) {
             let quick = self.holder(id) == Some(node) && self.holder_left(id);
             if let Some(look) = self.services.get_mut(&id).and_then(|local| local.look.as_mut()) {
                 look.begin_anew(now, quick);
             }
         }
+    }
+
+    /// Whose looks that card has answered, and no other.
+    fn answered_by(&self, mac: [u8; 6]) -> Vec<ServiceId> {
+        let answered = |local: &Local| local.look.is_some_and(|look| look.answerer == Answerer::One(mac));
+        self.services.iter().filter(|(_, local)| answered(local)).map(|(&id, _)| id).collect()
     }
 
     /// An answer from before that word, heard behind it: they come by different threads. It is taken as if it had
@@ -122,22 +124,28 @@ impl Controller {
         if header.epoch != epoch || header.lineage != self.lineage() {
             return;
         }
-        let Some(mac) = self.peers.get(&node).and_then(|peer| peer.mac) else { return };
-        let Some(state) = &self.committed else { return };
-        let named_no_more = |id: ServiceId| {
-            state.slot(id).is_some_and(|slot| slot.phase == Phase::Held && slot.holder != Some(node))
-        };
-        let mut relieved = false;
-        for (&id, local) in self.services.iter_mut() {
-            let look = local.look.as_mut().filter(|look| look.answerer == Answerer::One(mac) && !look.beside);
-            if let Some(look) = look.filter(|look| look.relieved != Some(epoch) && named_no_more(id)) {
+        let Some(mac) = self.mac_of(node) else { return };
+        let answered = self.answered_by(mac);
+        // Asked for each of its packets: not any more when no look is left.
+        let mut answers = !answered.is_empty();
+        for id in answered {
+            let slot = self.committed.as_ref().and_then(|state| state.slot(id));
+            let named_no_more =
+                slot.is_some_and(|slot| slot.phase == Phase::Held && slot.holder != Some(node));
+            let look = self.services.get_mut(&id).and_then(|local| local.look.as_mut());
+            if let Some(look) =
+                look.filter(|look| named_no_more && !look.beside && look.relieved != Some(epoch))
+            {
                 look.relieved = Some(epoch);
                 look.begin_anew(now, false);
-                relieved = true;
+                answers = false;
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.let_go = now;
+                }
             }
         }
-        if relieved && let Some(peer) = self.peers.get_mut(&node) {
-            (peer.let_go, peer.answers) = (now, false);
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.answers = answers;
         }
     }
 }

@@ -382,7 +382,7 @@ impl Controller {
     }
 
     /// As it told itself, in this life or an earlier one.
-    fn mac_of(&self, node: NodeId) -> Option<[u8; 6]> {
+    pub(super) fn mac_of(&self, node: NodeId) -> Option<[u8; 6]> {
         self.peers.get(&node)?.mac
     }
 

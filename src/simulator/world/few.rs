@@ -36,7 +36,7 @@ impl World {
         let is_in = |node: usize| {
             let mut judges =
                 (0..self.hosts.len()).filter(|&judge| judge == node || !self.ill.contains(&judge));
-            self.is_whole(node) && judges.all(|judge| self.takes_for_up(judge, node))
+            self.is_whole(node) && judges.all(|judge| self.takes_for_up(judge, &[node]))
         };
         let ill = self.ill.iter().copied().filter(|&node| !is_in(node)).collect();
         self.ill = ill;
@@ -53,16 +53,16 @@ impl World {
 
     fn others_are_in(&self) -> bool {
         let others: Vec<usize> = (0..self.hosts.len()).filter(|node| !self.ill.contains(node)).collect();
-        others.iter().all(|&one| others.iter().all(|&other| self.takes_for_up(one, other)))
+        others.iter().all(|&judge| self.takes_for_up(judge, &others))
     }
 
-    /// The one has a lease, and the other is a member for it.
-    fn takes_for_up(&self, one: usize, other: usize) -> bool {
-        let host = &self.hosts[one];
+    /// The judge has a lease, and all those are members for it.
+    fn takes_for_up(&self, judge: usize, nodes: &[usize]) -> bool {
+        let host = &self.hosts[judge];
         let Some(process) = host.process.as_ref() else { return false };
         let view = process.controller.view(host.clock.local(self.now));
-        let up = view.nodes.iter().any(|node| node.id == node_id(other) && node.state == NodeState::Up);
-        view.quorum && up
+        let up = |id| view.nodes.iter().any(|node| node.id == id && node.state == NodeState::Up);
+        view.quorum && nodes.iter().all(|&node| up(node_id(node)))
     }
 
     pub(super) fn judge_holders(&mut self) {

@@ -2,13 +2,15 @@ use super::*;
 use crate::threads::mailbox::mailbox;
 use std::path::PathBuf;
 
-const CONFIG: &str = "
+const NODE: &str = "
 [cluster]
 name = test
 [node a]
 priority = 1
 internal = eth1 192.168.10.1/24
 external = eth0
+";
+const SERVICES: &str = "
 [service www1]
 home = a
 address = 203.0.113.21/24
@@ -28,7 +30,7 @@ struct Lab {
 }
 
 fn lab(name: &str) -> Lab {
-    lab_with(name, CONFIG, Places::default())
+    lab_with(name, &format!("{NODE}{SERVICES}"), Places::default())
 }
 
 fn lab_with(name: &str, config: &str, places: Places) -> Lab {
@@ -151,12 +153,6 @@ fn parts_start_in_order_and_stop_in_reverse() {
 #[test]
 fn what_stops_a_shared_server_ends_before_what_starts_it() {
     const SHARED: &str = "
-[cluster]
-name = test
-[node a]
-priority = 1
-internal = eth1 192.168.10.1/24
-external = eth0
 [service one]
 home = a
 address = 203.0.113.21/24
@@ -168,7 +164,7 @@ address = 203.0.113.22/24
 start = echo start >> FILE
 stop = sleep 0.3; echo stop >> FILE
 ";
-    let lab = lab_with("shared", SHARED, Places::default());
+    let lab = lab_with("shared", &format!("{NODE}{SHARED}"), Places::default());
     lab.order("one", Action::Stop, 1);
     lab.order("two", Action::Start, 2);
     assert_eq!([lab.answer(), lab.answer()], [(1, true), (2, true)]);
