@@ -101,6 +101,10 @@ pub struct Controller {
     promise: Promise,
     /// The proposal whose fsync is under way, to be acknowledged then.
     storing: Option<(u64, Epoch)>,
+    /// What this node's last term left that could not begin.
+    resumes: Option<succession::Resumed>,
+    /// The proposal whose fsync failed.
+    unstored: Option<Epoch>,
     next_token: u64,
 
     peers: BTreeMap<NodeId, Peer>,
@@ -241,6 +245,8 @@ impl Controller {
             voted,
             promise: Promise { term: NO_TERM, until: Instant::ZERO, released: false },
             storing: None,
+            unstored: None,
+            resumes: None,
             next_token: 1,
             peers: BTreeMap::new(),
             longest: timing,
@@ -280,12 +286,16 @@ impl Controller {
             stirred: true,
             config,
         };
-        // E5: as long as anything that it may have promised before it started.
-        let states = [&controller.remembered, &controller.proposed].into_iter().flatten();
-        let longest = states.map(|state| state.longest_interval).fold(timing.t, Duration::max);
-        controller.may_vote_at = now + Timing::new(longest, 8).member + controller.margin();
+        controller.may_vote_at = now + controller.forgotten();
         controller.event(Event::Booted { incarnation: controller.incarnation });
         controller
+    }
+
+    /// E5: as long as anything that it may have promised before it started.
+    fn forgotten(&self) -> Duration {
+        let states = [&self.remembered, &self.proposed].into_iter().flatten();
+        let longest = states.map(|state| state.longest_interval).fold(self.timing.t, Duration::max);
+        Timing::new(longest, 8).member + self.margin()
     }
 
     /// Something happened. `now` never goes back.

@@ -29,6 +29,10 @@ impl Controller {
             let newest = self.promise.term;
             return self.nack(now, header.from, newest, None);
         }
+        if self.has_outvoted(term) {
+            let newest = self.voted;
+            return self.nack(now, header.from, newest, None);
+        }
         // What is stored here may have a majority: nothing older is stored after it. Its author's successor,
         // or this controller in a newer term, takes it up (E3).
         let stored = epoch_of(self.proposed.as_ref());
@@ -38,7 +42,22 @@ impl Controller {
             }
             return;
         }
+        // Whoever stores it is bound by it as by a vote: an office or a candidacy of an older term would put its own
+        // proposal in the place of this one, which may be committed already.
+        if let Some(until) = self.office.as_ref().filter(|office| office.term < term).map(|it| it.root_end) {
+            self.leave_office(now, until);
+        }
+        if self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term < term) {
+            self.candidacy = None;
+        }
+        self.has_voted(term);
         self.keep_proposal(now, state);
+    }
+
+    /// A voter stores nothing of an older term, however long ago it voted: who was elected may have proposed something
+    /// that others have stored, and E3 would take that up in the place of what was committed since.
+    pub(super) fn has_outvoted(&self, term: Term) -> bool {
+        self.voted > term && !self.planted(Planted::AcknowledgeWhatIsOutvoted)
     }
 
     fn is_newer(&self, a: Epoch, b: Epoch) -> bool {
@@ -59,7 +78,7 @@ impl Controller {
         let same_basis = self.committed.as_ref().is_some_and(|old| {
             old.members == state.members && old.longest_interval >= state.longest_interval
         });
-        let stored_before = again;
+        let stored_before = again && self.unstored != Some(epoch);
         self.proposed = Some(state);
         if same_basis || stored_before {
             self.acknowledge_stored(epoch);
@@ -87,19 +106,19 @@ impl Controller {
     }
 
     pub(super) fn on_stored(&mut self, _now: Instant, token: u64, ok: bool) {
+        if !ok {
+            self.event(Event::StoreFailed);
+        }
         let Some((waiting, epoch)) = self.storing else { return };
         if token < waiting {
             return;
         }
         self.storing = None;
+        // Not stored, not acknowledged: the proposal comes again and is tried again. A vote tells it all the same: what was
+        // stored before it, and acknowledged, is in it.
+        self.unstored = (!ok).then_some(epoch);
         if ok {
             self.acknowledge_stored(epoch);
-        } else {
-            // Not stored, not acknowledged: the proposal comes again and is tried again.
-            self.event(Event::StoreFailed);
-            if self.proposed.as_ref().is_some_and(|state| state.epoch == epoch) {
-                self.proposed = None;
-            }
         }
     }
 
@@ -160,7 +179,11 @@ impl Controller {
         let longest = Timing::longest_of(new);
         let longer = old.as_ref().is_some_and(|old| longest.t > old.longest_interval);
         self.retime(now, timing, longest);
-        if self.proposed.as_ref().is_some_and(|proposed| proposed.epoch <= epoch) {
+        // What another lineage has proposed goes with that one.
+        let over = |proposed: &State| {
+            proposed.epoch <= epoch || new_lineage.is_some_and(|lineage| proposed.lineage != lineage)
+        };
+        if self.proposed.as_ref().is_some_and(over) {
             self.proposed = None;
             self.storing = None;
         }

@@ -169,6 +169,11 @@ impl Controller {
         let report = self.report(now);
         let answer = Packet::BeatAck { number, nonce, report };
         self.tell_on(header.from, header.link, answer);
+        if self.has_outvoted(term) {
+            // It follows, but stores nothing of that term: the controller shall learn it now, in peace, not when somebody dies.
+            let newest = self.voted;
+            self.nack(now, header.from, newest, None);
+        }
         self.lease.next_ask = self.lease.next_ask.min(now + self.timing.p);
         self.hello_with_beat(now);
     }

@@ -249,8 +249,7 @@ impl Controller {
         if self.office.is_none() && self.candidacy.as_ref().is_some_and(|candidacy| candidacy.term < term) {
             self.candidacy = None;
         }
-        self.give_way(now, term);
-        self.renew_term(now, header, term);
+        self.outbid(now, header, term);
         let Some(known) = known else { return };
         if known < self.incarnation {
             return;

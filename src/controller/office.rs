@@ -13,6 +13,8 @@ pub(super) struct Office {
     /// E4's exception: this old controller's own services are free, its leases ended with its root.
     pub predecessor: Option<NodeId>,
     pub won_at: Instant,
+    /// The newest term that somebody has stored or voted in who acknowledges nothing older.
+    pub outbid: Term,
     /// L3, already less m.
     pub root_end: Instant,
     /// Numbers and sending times of the newest beats.
@@ -79,6 +81,7 @@ impl Office {
             not_before: now,
             predecessor: None,
             won_at: now,
+            outbid: NO_TERM,
             root_end: Instant::ZERO,
             beats: VecDeque::new(),
             backed: Instant::ZERO,
@@ -359,7 +362,7 @@ impl Controller {
 
     /// S2: majority of the old (also of those before a state that was taken over uncommitted) and of the new members ∧ root
     /// valid ∧ every lease in question is over.
-    fn can_commit(&self, now: Instant) -> bool {
+    pub(super) fn can_commit(&self, now: Instant) -> bool {
         let Some(office) = &self.office else { return false };
         let Some(proposal) = &office.proposal else { return false };
         let alone = self.planted(Planted::CommitAlone);

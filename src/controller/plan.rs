@@ -303,7 +303,7 @@ impl Controller {
     /// The node's external link works, as far as it says.
     fn external_of(&self, node: NodeId) -> bool {
         if node == self.me {
-            return self.external_ok();
+            return self.says_external_ok();
         }
         let follower = self.office.as_ref().and_then(|office| office.followers.get(&node));
         if let Some((_, report)) = follower.and_then(|follower| follower.report.as_ref()) {

@@ -66,6 +66,9 @@ pub enum Planted {
     OwnTimesAlone,
     /// P2: who has no external link keeps what it is named for.
     KeepsWhatItCannotServe,
+    /// S1: stores and acknowledges proposals of older terms than it voted for. One storm in thousands sees it, a unit test
+    /// always.
+    AcknowledgeWhatIsOutvoted,
     /// L7: who does not know the newest state is granted leases all the same.
     GrantToWhoIsBehind,
 }

@@ -36,6 +36,15 @@ pub(super) struct Ballot {
     promise: Duration,
 }
 
+/// What a term that was won and could not begin leaves to the next one of the same controller (E4).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resumed {
+    /// The end of its root: nobody else is elected before.
+    pub until: Instant,
+    pub not_before: Instant,
+    pub predecessor: Option<NodeId>,
+}
+
 /// No T is so long that a promise would be longer.
 const LONGEST_PROMISE: Duration = Duration::from_secs(20);
 /// A term whose first state no majority stores within so many promises is given up: those who refuse it
@@ -136,6 +145,7 @@ impl Controller {
 
     /// E1, E3: begin, win or give up a candidacy.
     pub(super) fn settle_succession(&mut self, now: Instant) {
+        self.renew_in_time(now);
         match (&self.office, &self.candidacy) {
             (None, None) => {
                 if let Some(predecessor) = self.may_stand(now) {
@@ -286,7 +296,7 @@ impl Controller {
         let ballot = Ballot { term, candidate, epoch, suspect, nonce, asked: now, promise };
         if self.may_vote(now, term) {
             self.vote(now, ballot);
-        } else if term > self.voted && self.office.is_none() {
+        } else if term >= self.voted && self.office.is_none() {
             self.ballot = Some(ballot);
         } else if term < self.voted {
             // The candidate does not know of that term yet: it shall ask again with a newer one.
@@ -300,7 +310,8 @@ impl Controller {
         // The same controller in a newer term is no stranger to the promise.
         let same = (self.promise.term.author, self.promise.term.life) == (term.author, term.life);
         let free = now >= self.promise.until || same || self.planted(Planted::NoPromise);
-        let newer = term > self.voted || (term == self.voted && self.promise.term == term);
+        // Again for the same candidate, also in a later life of the voter: it tells what it has stored anew.
+        let newer = term >= self.voted;
         let rooted = self.office.as_ref().is_some_and(|office| now < office.root_end + self.margin());
         // Of two that ask each other the greater term goes on, instead of both giving way for ever.
         let outbids = self.candidacy.as_ref().is_none_or(|candidacy| term > candidacy.term);
@@ -315,7 +326,7 @@ impl Controller {
             self.leave_office(now, now);
         }
         self.candidacy = None;
-        self.voted = ballot.term;
+        self.has_voted(ballot.term);
         let wished = if self.planted(Planted::OwnTimesAlone) { Duration::ZERO } else { ballot.promise };
         let until = (now + self.longest.promise.max(wished)).max(self.promise.until);
         self.promise = Promise { term: ballot.term, until, ..self.promise };
@@ -334,6 +345,14 @@ impl Controller {
             newest: newest.filter(|(_, state)| state.epoch > ballot.epoch),
         };
         self.tell(ballot.candidate, answer);
+    }
+
+    /// Also for the next life. What is said by it does not wait for the disk: no takeover of an office should.
+    pub(super) fn has_voted(&mut self, term: Term) {
+        if term > self.voted {
+            self.voted = term;
+            self.store();
+        }
     }
 
     /// A vote came.
@@ -423,7 +442,13 @@ impl Controller {
         let wait = lasts + self.margin();
         let mut office = Box::new(office::Office::new(candidacy.term, now));
         office.predecessor = candidacy.predecessor.filter(|_| !whole);
-        office.not_before = if self.planted(Planted::NoWaitAfterWinning) { now } else { now + wait };
+        office.not_before = now + wait;
+        if let Some(resumed) = self.resumes.take().filter(|resumed| now < resumed.until) {
+            (office.not_before, office.predecessor) = (resumed.not_before, resumed.predecessor);
+        }
+        if self.planted(Planted::NoWaitAfterWinning) {
+            office.not_before = now;
+        }
         office.acknowledge(self.me, now);
         for (&voter, &sent) in &candidacy.votes {
             office.acknowledge(voter, sent);
@@ -432,7 +457,7 @@ impl Controller {
         office.version = base.epoch.version;
         office.notes.begin(now, base, self.overlap());
         office.notes.inherit(self.inherited_notes(now));
-        self.voted = candidacy.term;
+        self.has_voted(candidacy.term);
         self.promise = Promise { term: candidacy.term, until: now + self.longest.promise, released: false };
         self.following = None;
         // From now on this node serves on its root alone: its successor takes its services over at the end
@@ -512,17 +537,6 @@ impl Controller {
             base.lineage = self.nonce();
         }
         base
-    }
-
-    /// A term is won, but somebody whose acknowledgement it needs has stored something newer: it cannot
-    /// begin. What its voters promised stays, and lets this node serve on; the next term is newer.
-    pub(super) fn give_way(&mut self, now: Instant, newer: Term) {
-        let Some(office) = &self.office else { return };
-        if office.term < newer && office.term != self.epoch().term {
-            let until = office.root_end;
-            self.leave_office(now, until);
-            self.candidacy = None;
-        }
     }
 
     /// The controller gave its office away; its promises are void.

@@ -3,22 +3,52 @@
 use super::*;
 
 impl Controller {
-    /// A member has stored a proposal of a newer term, of a candidate that did not win: this controller
-    /// goes on in a term that is newer still. Its voters are bound to itself, so nothing is interrupted.
-    pub(in crate::controller) fn renew_term(&mut self, now: Instant, header: &Header, term: Term) {
-        let Some(office) = &self.office else { return };
-        let until = office.root_end;
-        let begun = office.term == self.epoch().term;
+    /// Somebody has stored a proposal of a newer term, or voted in one, and acknowledges no state of this one any more.
+    pub(in crate::controller) fn outbid(&mut self, now: Instant, header: &Header, term: Term) {
+        let begun = self.epoch().term;
         // Of this lineage, or of none: a node that joins may have stored it in an earlier life.
         let ours = header.lineage == self.lineage() || header.lineage == 0;
-        if !begun || term <= office.term || !ours || now >= until {
+        let Some(office) = &mut self.office else { return };
+        if term <= office.term {
             return;
         }
-        self.leave_office(now, until);
-        if let Some(following) = &mut self.following {
-            following.heir = Some(self.me);
+        if office.term != begun {
+            // Won, and it cannot begin.
+            self.renew_term(now);
+        } else if ours {
+            office.outbid = office.outbid.max(term);
         }
-        self.promise.release(now);
+    }
+
+    /// This controller goes on in a term that is newer than what a member has seen: when whoever has to vote has just
+    /// acknowledged a beat, and what was waited for since the last election is done. So nothing is interrupted.
+    pub(in crate::controller) fn renew_in_time(&mut self, now: Instant) {
+        let Some(office) = &self.office else { return };
+        let newest = office.newest_beat();
+        let acknowledged = |node: NodeId| node == self.me || office.has_acknowledged(node, newest);
+        let due = office.outbid > office.term && office.term == self.epoch().term;
+        let calm = now < office.root_end && now >= office.not_before;
+        if due && calm && !self.can_commit(now) && self.enough(&self.basis(), acknowledged) {
+            self.renew_term(now);
+        }
+    }
+
+    /// Its voters are bound to itself: they vote again at once. Without a root it only gives way.
+    fn renew_term(&mut self, now: Instant) {
+        let Some(office) = &self.office else { return };
+        let until = office.root_end;
+        // It granted nothing, and nobody else can have before its root ends: there is nothing new to wait for.
+        let waits = (office.term != self.epoch().term).then_some((office.not_before, office.predecessor));
+        self.leave_office(now, until);
+        self.candidacy = None;
+        if now < until {
+            if let Some(following) = &mut self.following {
+                following.heir = Some(self.me);
+            }
+            self.promise.release(now);
+            self.resumes =
+                waits.map(|(not_before, predecessor)| succession::Resumed { until, not_before, predecessor });
+        }
     }
 
     // ── merge ───────────────────────────────────────────────────────────────────────────────────────
@@ -35,6 +65,10 @@ impl Controller {
                 let mine = (own, self.priority(leader), state.lineage);
                 if (members, priority, header.lineage) <= mine {
                     return self.tell_outranked(header, leader, own);
+                }
+                if self.is_mute() {
+                    // It cannot ask to be let in, and everybody there has the right to what it serves.
+                    return self.join_winner(now, header.from, None);
                 }
                 self.boot.outranked = Some((header.from, now));
                 let report = self.report(now);

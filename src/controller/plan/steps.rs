@@ -136,7 +136,8 @@ impl Controller {
         let Some(office) = &self.office else { return false };
         let told = office.notes.taken.get(&service).is_some_and(|(at, by)| *at == epoch && *by == node);
         let report = office.report_at(node, epoch).is_some_and(|report| report.holding.contains(&service));
-        let own = node == self.me && self.services.get(&service).is_some_and(|local| local.present);
+        let own =
+            node == self.me && self.services.get(&service).is_some_and(|local| local.wanted && local.present);
         told || report || own
     }
 

@@ -33,11 +33,12 @@ impl Controller {
         }
     }
 
-    /// Started for a planned move, or in need of no start. Not while another lineage is heard (M1), which the
+    /// Started for a planned move, or in need of no start. Not before it is known that nothing is left up of an earlier stay: that
+    /// would be taken for the new one, and the move for done (H3). Not while another lineage is heard (M1), which the
     /// controller may not hear itself: the old holder's word, which replaces the look (H3), says nothing about those.
     pub(in crate::controller) fn is_ready(&self, now: Instant, id: ServiceId) -> bool {
         let local = self.services.get(&id).filter(|local| local.script == Script::Started);
-        local.is_some_and(|local| !local.wanted && local.declined.is_none())
+        local.is_some_and(|local| !local.may_be_up() && local.declined.is_none())
             && !self.hears_foreign(now)
             && self.knows_addresses(id)
             && self.sees_the_holder_alone(now, id)

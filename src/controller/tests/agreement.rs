@@ -77,6 +77,17 @@ fn s1_what_could_not_be_written_is_not_acknowledged_and_tried_again() {
     bench.wait("the new membership", 300, |bench| bench.members(0).len() == 3);
 }
 
+/// What it acknowledged before may be committed, and is in what it could not write: its vote tells it.
+#[test]
+fn s1_a_disk_that_fails_forgets_nothing_that_was_acknowledged() {
+    let mut bench = pair_with_a_third();
+    bench.machines[1].disk = Worker::Fails;
+    bench.start(2);
+    bench.wait("a failure", 3000, |bench| bench.event(1, |event| *event == Event::StoreFailed).is_some());
+    let told = bench.controller(1).newest_known().map(|(committed, state)| (committed, state.members.len()));
+    assert_eq!(told, Some((false, 3)));
+}
+
 #[test]
 fn s1_no_disk_stands_in_the_way_of_a_service() {
     let mut bench = Bench::formed(3);

@@ -101,6 +101,98 @@ fn e2_one_vote_in_each_round_and_never_for_an_older_term() {
     assert_eq!(bench.controller(1).voted.round, round + 9);
 }
 
+/// Storm 40019 of the drill of times: two of three voters had restarted, and refused the only candidate that there was.
+#[test]
+fn e2_a_vote_outlives_its_giver() {
+    let mut bench = Bench::formed(3);
+    let round = bench.state(0).expect("formed").epoch.term.round;
+    let headers = [bench.header(0), bench.header(2)];
+    bench.lose(silent);
+    let lapsed = bench.controller(1).promise.until;
+    bench.run_to(lapsed);
+    bench.inject_with(1, headers[1].clone(), candidacy(2, round + 9));
+    bench.kill(1);
+    bench.start(1);
+    assert_eq!(bench.controller(1).voted.round, round + 9);
+    bench.run(1000);
+    // (who asks, in which round, vote?)
+    for (header, from, asked, expected) in [(0, 0, round + 8, false), (1, 2, round + 9, true)] {
+        bench.forget();
+        bench.inject_with(1, headers[header].clone(), candidacy(from, asked));
+        assert_eq!(votes(&bench, 1).len(), usize::from(expected), "in round {asked}");
+    }
+}
+
+/// Node 1 votes for node 2 and hears node 0 again when that promise has lapsed. What node 2 may have proposed and others
+/// stored by then is newer than all that node 0's old term could still commit (storm 9100241 with three nodes).
+#[test]
+fn s1_a_voter_stores_nothing_of_an_older_term_however_long_ago_it_voted() {
+    for planted in [None, Some(Planted::AcknowledgeWhatIsOutvoted)] {
+        let mut bench = Bench::formed(3);
+        bench.plant(planted);
+        let round = bench.state(0).expect("formed").epoch.term.round;
+        let header = bench.header(2);
+        bench.lose(silent);
+        let lapsed = bench.controller(1).promise.until;
+        bench.run_to(lapsed);
+        bench.inject_with(1, header, candidacy(2, round + 1));
+        bench.kill(2);
+        bench.run_to(lapsed + PROMISE + P);
+        bench.heal();
+        bench.forget();
+        bench.wait("the removal of node 2", 3000, |bench| bench.members(0).len() == 2);
+        let term = bench.state(0).expect("a member").epoch.term;
+        assert_eq!(term.author, node(0));
+        assert_eq!(term.round > round + 1, planted.is_none(), "{term:?}");
+        let old =
+            |packet: &Packet| matches!(packet, Packet::StateAck { epoch, .. } if epoch.term.round <= round);
+        assert_eq!(bench.count(1, old) == 0, planted.is_none());
+    }
+}
+
+/// Node 0 leads on without a root and stores what node 2, elected meanwhile, proposes and commits with it. Node 1, whose promise to
+/// node 2 lapses, brings node 0's root back: nothing of node 0's own may take the place of what it has stored.
+#[test]
+fn s1_who_stores_a_newer_term_leaves_its_office() {
+    let mut bench = Bench::formed(3);
+    let mut header = bench.header(2);
+    let mut state = bench.state(2).expect("formed").clone();
+    let round = state.epoch.term.round;
+    state.epoch.term = Term { round: round + 2, author: node(2), life: Incarnation(1) };
+    state.epoch.version += 1;
+    header.epoch = state.epoch;
+    bench.isolate(0);
+    bench.kill(2);
+    let rootless = bench.controller(0).promise.until.max(bench.now + PROMISE);
+    bench.run_to(rootless);
+    bench.inject_with(0, header, Packet::State { committed: false, state: state.clone() });
+    assert_eq!(bench.count(0, |packet| matches!(packet, Packet::StateAck { .. })), 1);
+    assert_eq!(bench.machines[0].record.as_ref().expect("written").voted, state.epoch.term);
+    bench.heal();
+    bench.wait("a controller", 3000, |bench| bench.members(1).len() == 2);
+    let led = bench.state(1).expect("a member").epoch;
+    assert!(led.term.round > round + 2 && led.version > state.epoch.version, "{led:?}");
+}
+
+/// It has won and cannot begin, because somebody has voted in a newer term: its voters are bound to it, and vote again at once.
+#[test]
+fn e3_a_term_that_cannot_begin_is_renewed_at_once() {
+    let mut bench = Bench::formed(4);
+    bench.kill(0);
+    bench.lose(|sent, _| matches!(sent.packet, Packet::StateAck { .. } | Packet::State { .. }));
+    let won = bench.wait("an election", 1000, |bench| bench.event(1, is_elected).is_some());
+    let newer = Term { round: 90, author: node(3), life: Incarnation(1) };
+    let header = bench.header(3);
+    bench.heal();
+    bench.forget();
+    bench.inject_with(1, header, Packet::Nack { term: newer, known: None });
+    bench.wait("the same in a newer term", 200, |bench| {
+        bench.state(1).is_some_and(|state| state.epoch.term.round > 90 && state.epoch.term.author == node(1))
+    });
+    // What it had proposed itself is inherited, and waits as E4 says from the first time that it won.
+    assert!(bench.now.since(won) <= X + MARGIN + P, "{:?}", bench.now.since(won));
+}
+
 #[test]
 fn e2_a_vote_carries_the_newest_state_that_the_voter_has_stored() {
     let mut bench = Bench::formed(3);

@@ -98,6 +98,34 @@ fn nothing_moves_to_who_hears_another_lineage() {
     kept(&storm(202_797, 7));
 }
 
+/// A voter followed the old controller again, which committed with it; what the candidate had stored by itself alone was of a newer
+/// term. And three of four lost their power, forgot the terms and elected one that the fourth had long left behind.
+#[test]
+fn no_commit_is_lost_to_a_term_that_led_nobody() {
+    kept(&storm(9_100_241, 3));
+    kept(&Scenario { kind: Kind::Drill(Drill::Times), duration: 30 * SECOND, ..storm(40_019, 4) });
+    kept(&Scenario { kind: Kind::Drill(Drill::Moves), duration: 30 * SECOND, ..storm(26, 4) });
+}
+
+/// It gave an address up and was to have it back at once; its faker's report was late, the old stay was taken for the new one, and the
+/// other end, cut off, still had the address.
+#[test]
+fn what_is_left_of_an_earlier_stay_is_no_take() {
+    kept(&Scenario { kind: Kind::Drill(Drill::Moves), duration: 30 * SECOND, ..storm(539, 6) });
+}
+
+/// `none`: the weaker part heard the stronger one and could not say a word.
+#[test]
+fn who_lost_and_cannot_speak_lets_go() {
+    kept(&storm(9_415_218, 4));
+}
+
+/// A controller declined its own service while its external link was down for a moment, and gave it to itself again and again.
+#[test]
+fn what_a_controller_declined_it_gives_away() {
+    kept(&storm(9_400_504, 2));
+}
+
 /// `arbiter`: the old controller was cut off just after the arbiter had answered it and before its beat was acknowledged. It went on by
 /// that answer, the new one by an answer as old, and both LANs healed within the lease: two holders.
 #[test]
