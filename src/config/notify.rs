@@ -103,7 +103,6 @@ pub const EVENTS: &[(&str, Severity)] = &[
     ("config-not-taken", Severity::Warning),
     ("config-taken", Severity::Info),
     ("confirmed", Severity::Info),
-    ("controller-lost", Severity::Info),
     ("doubted", Severity::Warning),
     ("down", Severity::Warning),
     ("elected", Severity::Info),

@@ -28,7 +28,6 @@ pub fn event_text(event: &Event, config: &Config) -> String {
         Event::Following { controller, epoch } => {
             format!("following {} as the controller, epoch {epoch}", node(controller))
         }
-        Event::ControllerLost { controller } => format!("the controller {} is lost", node(controller)),
         Event::Joined { node: it, incarnation } => {
             format!("{} joined the cluster (incarnation {incarnation})", node(it))
         }
@@ -202,9 +201,6 @@ pub fn event_fields(event: &Event, config: &Config) -> Map<String, Value> {
         Event::Following { controller, epoch } => json!({
             "event": "following", "controller": node(*controller), "epoch": epoch.to_string()
         }),
-        Event::ControllerLost { controller } => {
-            json!({"event": "controller-lost", "controller": node(*controller)})
-        }
         Event::Joined { node: it, incarnation } => json!({
             "event": "joined", "node": node(*it), "incarnation": incarnation.0
         }),

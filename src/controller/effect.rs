@@ -147,7 +147,6 @@ pub enum Event {
     Down { node: NodeId, incarnation: Incarnation, after: Duration },
     Elected { epoch: Epoch },
     Following { controller: NodeId, epoch: Epoch },
-    ControllerLost { controller: NodeId },
     Joined { node: NodeId, incarnation: Incarnation },
     Left { node: NodeId },
     Committed { epoch: Epoch },

@@ -24,7 +24,7 @@ const LOSS: u8 = 20;
 /// the last 4,096 events.
 const LOOK: Duration = Duration::from_secs(5);
 /// What may happen at the most: each is a failure.
-const FORBIDDEN: [&str; 5] = ["down", "taken", "released", "controller-lost", "lease-lost"];
+const FORBIDDEN: [&str; 5] = ["down", "taken", "released", "elected", "lease-lost"];
 /// Of these, what a standstill excuses that is shorter than T.
 const EXCUSABLE: [&str; 3] = ["lease-lost", "released", "taken"];
 /// How long it excuses them, and how long one of T or more excuses everything: until all is at home again. In milliseconds.

@@ -8,7 +8,7 @@ const MANUAL: &str = include_str!("../../../man/diehard.conf.5");
 fn chapter(kind: Kind) -> &'static str {
     let (_, rest) =
         MANUAL.split_once(&format!("\n.Ss Section {}", kind.word())).expect("every kind has a chapter");
-    rest.split("\n.S").next().unwrap_or(rest)
+    rest.split("\n.Ss ").next().and_then(|rest| rest.split("\n.Sh ").next()).unwrap_or(rest)
 }
 
 /// The paragraph of this key.

@@ -38,17 +38,8 @@ pub fn story<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<Told<'a>> {
 /// The fields without what each node measures for itself. Events that concern only the node that tells them
 /// have no other meaning than their own.
 fn meaning(entry: &Entry) -> Map<String, Value> {
-    const OF_THE_CLUSTER: [&str; 9] = [
-        "suspected",
-        "cleared",
-        "down",
-        "following",
-        "controller-lost",
-        "joined",
-        "left",
-        "committed",
-        "merged",
-    ];
+    const OF_THE_CLUSTER: [&str; 8] =
+        ["suspected", "cleared", "down", "following", "joined", "left", "committed", "merged"];
     let name = entry.fields.get("event").and_then(Value::as_str).unwrap_or_default();
     if !OF_THE_CLUSTER.contains(&name) {
         return Map::new();

@@ -3,6 +3,9 @@ use crate::config::EVENTS;
 use crate::control::status::samples::{WEB1, WEB2, config, www};
 use crate::controller::{LocalFault, Tampering};
 use crate::vocabulary::{Epoch, Incarnation, LinkRole, Term};
+use std::collections::{BTreeMap, BTreeSet};
+
+const MANUAL: &str = include_str!("../../../man/diehard.conf.5");
 
 const MAC: [u8; 6] = [0, 0x16, 0x3e, 0, 0, 1];
 
@@ -20,7 +23,6 @@ fn every_event() -> Vec<(Event, &'static str)> {
         ),
         (Event::Elected { epoch }, "this node is the controller now, epoch 3.17"),
         (Event::Following { controller: WEB1, epoch }, "following web1 as the controller, epoch 3.17"),
-        (Event::ControllerLost { controller: WEB1 }, "the controller web1 is lost"),
         (Event::Joined { node, incarnation }, "web2 joined the cluster (incarnation 17)"),
         (Event::Left { node }, "web2 is no member of the cluster any more"),
         (Event::Committed { epoch }, "a majority stored the state 3.17"),
@@ -133,26 +135,83 @@ fn every_event_has_its_own_name_and_whole_content() {
     }
 }
 
-/// The configuration can name each of them, and the log knows how grave it is. (Those of checks are built from a table
-/// of their own, which is compared beside it.)
+/// Nobody waits for what the core never says.
 #[test]
-fn every_word_in_these_modules_is_in_the_configurations_table() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = |part: &str| std::fs::read_dir(root.join(part)).expect("the sources");
-    let mut words = std::collections::BTreeSet::new();
-    for entry in files("src/control").chain(files("src/threads/keeper")).map(|entry| entry.expect("a file")) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with("_words.rs")
-            || (name == "events.rs" && !entry.path().starts_with(root.join("src/control")))
-        {
-            let text = std::fs::read_to_string(entry.path()).expect("text");
-            let after = text.split("\"event\": \"").skip(1);
-            words.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+fn every_event_is_told_somewhere_in_the_core() {
+    let mut core = String::new();
+    let mut folders = vec![source("controller"), source("controller.rs")];
+    while let Some(path) = folders.pop() {
+        if path.is_dir() {
+            let inside = std::fs::read_dir(&path).expect("the sources");
+            folders.extend(inside.map(|entry| entry.expect("a file").path()));
+        } else if !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests")) {
+            core += &std::fs::read_to_string(&path).expect("text");
         }
     }
-    let of_a_check = |word: &str| word.starts_with("check-") && word != "check-suspected";
-    let known = EVENTS.iter().map(|(word, _)| (*word).to_owned()).filter(|word| !of_a_check(word));
-    assert_eq!(words, known.collect());
+    for (event, _) in every_event() {
+        let debug = format!("{event:?}");
+        let name = debug.split([' ', '{']).next().expect("its name");
+        let told = [" ", ";", ")"].map(|end| format!("event(Event::{name}{end}"));
+        let planned = format!("push(Event::{name} ");
+        let queued = format!("Effect::Event(Event::{name} ");
+        assert!(
+            told.iter().chain([&planned, &queued]).any(|call| core.contains(call.as_str())),
+            "{name} is never told"
+        );
+    }
+}
+
+fn source(part: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part)
+}
+
+/// Every word in the modules that have them, with the names of its fields.
+fn words_and_fields() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::new();
+    let inside = |part: &str| {
+        std::fs::read_dir(source(part)).expect("the sources").map(|entry| entry.expect("a file").path())
+    };
+    let files = inside("control").filter(|path| path.to_string_lossy().ends_with("_words.rs"));
+    for path in files.chain([source("threads/keeper/events.rs")]) {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        // Those of checks are made of a table: ("check-step", json!({...})).
+        for rest in text.split("\"event\": \"").skip(1).chain(text.split("=> (\"").skip(1)) {
+            let (word, rest) = rest.split_once('"').expect("its end");
+            let (object, _) = rest.split_once("})").expect("the object's end");
+            // A name is what a colon follows.
+            let pieces: Vec<&str> = object.split('"').collect();
+            let names =
+                pieces.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0].to_owned());
+            assert_eq!(found.insert(word.to_owned(), names.collect()), None, "{word} twice");
+        }
+    }
+    found
+}
+
+/// The configuration can name each of them, the log knows how grave it is, and the manual has both and the fields.
+#[test]
+fn every_word_is_in_the_configurations_table_and_in_the_manual() {
+    let (_, chapter) = MANUAL.split_once("\n.Ss Events\n").expect("the chapter");
+    let (chapter, _) = chapter.split_once("\n.El\n").expect("its end");
+    let mut manual = BTreeMap::new();
+    for entry in chapter.split("\n.It Cm ").skip(1) {
+        let (head, text) = entry.split_once('\n').expect("a text");
+        let (word, level) = head.split_once(" Pq ").expect("a level");
+        let fields = text.split_once("\n.br\n.Va ").map_or("", |(_, fields)| fields);
+        let fields =
+            fields.split(" , ").filter(|field| !field.is_empty()).map(|field| field.trim().to_owned());
+        manual.insert(word.to_owned(), (level, fields.collect::<BTreeSet<String>>()));
+    }
+    let found = words_and_fields();
+    let built = found.into_iter().map(|(word, fields)| {
+        let (_, severity) =
+            EVENTS.iter().find(|(known, _)| **known == *word).unwrap_or_else(|| panic!("{word}"));
+        (word, (severity.word(), fields))
+    });
+    let built: BTreeMap<_, _> = built.collect();
+    assert_eq!(built.len(), EVENTS.len());
+    assert_eq!(built, manual);
 }
 
 #[test]
