@@ -11,12 +11,18 @@ use crate::control::events::Batch;
 use crate::control::protocol::Question;
 use crate::control::status::Status;
 use crate::control::vitals::Vitals;
+use crate::os::errors::why;
 use crate::os::sched;
+use crate::vocabulary::NodeId;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Where the daemon keeps its state unless told otherwise.
 const DEFAULT_STATE: &str = "/var/lib/diehard";
+/// For a connection to another node: it is on the same LAN, and half of what a push waits.
+const DOOR_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     pub(super) fn doctor(&mut self) -> Result<(), End> {
@@ -53,7 +59,12 @@ impl Session<'_> {
             findings.extend(cluster::findings(status, vitals, events));
         }
         match read(&file) {
-            Ok(config) => findings.extend(of_machine(&config, &name, &state_dir, pid)),
+            Ok(config) => {
+                findings.extend(of_machine(&config, &name, &state_dir, pid));
+                if let Some((status, ..)) = &daemon {
+                    findings.push(cluster::doors(&knock(&config, status)));
+                }
+            }
             Err(why) => {
                 let remedy = format!("diehard config check {}", file.display());
                 findings.push(failure("configuration", why, remedy));
@@ -125,6 +136,25 @@ fn of_firewall(devices: &[&str], port: u16) -> Vec<Finding> {
             "apt-get install nftables",
         )],
     }
+}
+
+/// Whether a connection to the keeper of each node that is there comes about, all at the same time; and why not. Who
+/// comes in and says nothing is nobody to them.
+fn knock(config: &Config, status: &Status) -> Vec<(String, Result<(), String>)> {
+    let there = |name: &str| {
+        status.nodes.iter().any(|it| it.name == name && matches!(it.state.as_str(), "up" | "standby"))
+    };
+    let knock = |id: NodeId| {
+        let address = SocketAddr::from((id.address(), config.cluster.port));
+        TcpStream::connect_timeout(&address, DOOR_PATIENCE).map(drop).map_err(|error| why(&error))
+    };
+    std::thread::scope(|scope| {
+        let present = config.nodes.iter().filter(|node| there(&node.name));
+        let knocking: Vec<_> =
+            present.map(|node| (node.name.clone(), scope.spawn(|| knock(node.id)))).collect();
+        let lost = |_| Err("the thread that asked has panicked".to_owned());
+        knocking.into_iter().map(|(name, asked)| (name, asked.join().unwrap_or_else(lost))).collect()
+    })
 }
 
 /// Sysctls and rules are those of the asker's network.

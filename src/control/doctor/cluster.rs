@@ -225,6 +225,25 @@ fn drift(status: &Status) -> Finding {
     }
 }
 
+/// Whether each node's keeper could be reached by TCP, and why not: without it nothing can be pushed.
+pub fn doors(asked: &[(String, Result<(), String>)]) -> Finding {
+    let closed: Vec<String> = asked
+        .iter()
+        .filter_map(|(node, answer)| answer.as_ref().err().map(|why| format!("{node}: {why}")))
+        .collect();
+    if closed.is_empty() {
+        return well(
+            "push",
+            format!("{} can be reached by TCP on the internal link", super::counted(asked.len(), "node")),
+        );
+    }
+    failure(
+        "push",
+        format!("no connection by TCP on the internal link to {}", closed.join("; ")),
+        "let TCP through on the cluster's port; no configuration or key can be pushed meanwhile",
+    )
+}
+
 fn lateness(status: &Status) -> Finding {
     let message = format!("the heartbeat woke at most {:.1} ms late in the last 10 s", status.lateness_ms);
     if status.lateness_ms > status.probe_interval_ms {

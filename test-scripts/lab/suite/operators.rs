@@ -128,7 +128,7 @@ fn status_is_fast(stage: &mut Stage) -> Outcome<()> {
     Ok(())
 }
 
-/// The doctor finds nothing on a sound server, and each of four faults by its name, with a remedy that helps.
+/// The doctor finds nothing on a sound server, and each of five faults by its name, with a remedy that helps.
 fn doctor(stage: &mut Stage) -> Outcome<()> {
     stage.settled()?;
     let (node, odd) = (1, 2);
@@ -137,6 +137,10 @@ fn doctor(stage: &mut Stage) -> Outcome<()> {
     // On the external link alone, which the heartbeat can do without.
     let filter = "table inet ill {\n chain in {\n  type filter hook input priority 0;\n  iifname eth0 udp dport 694 drop\n }\n}\n";
     run_with_input("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], filter)?;
+    let theirs = stage.world.nodes[odd].namespace.clone();
+    let closed =
+        "table inet ill {\n chain in {\n  type filter hook input priority 0;\n  tcp dport 694 drop\n }\n}\n";
+    run_with_input("ip", &["netns", "exec", &theirs, "nft", "-f", "-"], closed)?;
     let sysctl = |word: &str| run("ip", &["netns", "exec", &namespace, "sysctl", "-q", "-w", word]);
     sysctl("net.ipv4.conf.eth0.drop_gratuitous_arp=1")?;
     let file = stage.world.node_directory(odd).join("diehard.conf");
@@ -144,7 +148,8 @@ fn doctor(stage: &mut Stage) -> Outcome<()> {
     fs::write(&file, text.clone() + "weight = 7\n").map_err(|error| error.to_string())?;
     stage.world.signal_daemon(odd, Signal::SIGHUP)?;
     stage.world.cut_power(&[3])?;
-    let expected: BTreeSet<String> = ["drift", "firewall", "nodes", "sysctl"].map(str::to_owned).into();
+    let expected: BTreeSet<String> =
+        ["drift", "firewall", "nodes", "push", "sysctl"].map(str::to_owned).into();
     wait_until("it names every fault", SOON, || {
         let found = bad(stage, node)?;
         let remedies = found.iter().all(|finding| finding["remedy"].is_string());
@@ -156,7 +161,9 @@ fn doctor(stage: &mut Stage) -> Outcome<()> {
         let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
         println!("  {}: {} -> {}", word("check"), word("message"), word("remedy"));
     }
-    run("ip", &["netns", "exec", &namespace, "nft", "delete", "table", "inet", "ill"])?;
+    for filtered in [&namespace, &theirs] {
+        run("ip", &["netns", "exec", filtered, "nft", "delete", "table", "inet", "ill"])?;
+    }
     sysctl("net.ipv4.conf.eth0.drop_gratuitous_arp=0")?;
     fs::write(&file, text).map_err(|error| error.to_string())?;
     stage.world.signal_daemon(odd, Signal::SIGHUP)?;
@@ -165,11 +172,12 @@ fn doctor(stage: &mut Stage) -> Outcome<()> {
     wait_until("it is sound again", SOON * 2, || Ok(bad(stage, node)?.is_empty()))
 }
 
-/// What the doctor finds fault with, asked on the machine itself; relative paths are the daemon's.
+/// What the doctor finds fault with, asked on the machine itself, by somebody who ignores SIGCHLD; relative paths are the daemon's.
 fn bad(stage: &Stage, index: usize) -> Outcome<Vec<Value>> {
     let directory = stage.world.node_directory(index);
-    let mut command = command_in(&stage.world.nodes[index].namespace, &binary("diehard"));
-    command.current_dir(&directory).arg("-s").arg(directory.join("run/control.sock"));
+    let mut command = command_in(&stage.world.nodes[index].namespace, "sh");
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh", &binary("diehard")]).arg("-s");
+    command.current_dir(&directory).arg(directory.join("run/control.sock"));
     let output = command.args(["--json", "doctor"]).output().map_err(|error| error.to_string())?;
     let said: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;

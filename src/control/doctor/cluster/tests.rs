@@ -105,3 +105,17 @@ fn receipts_clocks_and_what_was_never_seen() {
         (Level::Warning, "the clock of web3 is 90.0 s ahead of this one")
     );
 }
+
+#[test]
+fn a_door_that_does_not_open_is_named_with_its_reason() {
+    let open = |name: &str| (name.to_owned(), Ok(()));
+    let finding = doors(&[open("web1"), open("web2")]);
+    assert_eq!(
+        (finding.level, finding.message.as_str()),
+        (Level::Ok, "2 nodes can be reached by TCP on the internal link")
+    );
+    let closed = ("web2".to_owned(), Err("connection refused".to_owned()));
+    let finding = doors(&[open("web1"), closed]);
+    let expected = "no connection by TCP on the internal link to web2: connection refused";
+    assert_eq!((finding.level, finding.message.as_str()), (Level::Failure, expected));
+}
