@@ -198,6 +198,7 @@ impl Controller {
         self.offered.remove(&epoch.term.author);
         self.event(Event::Committed { epoch });
         if let Some(lineage) = new_lineage {
+            self.boot.outranked = None;
             self.event(Event::WentAlone { lineage });
         }
         if !was_member {

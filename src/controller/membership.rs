@@ -16,7 +16,7 @@ pub(super) struct Booting {
     /// The highest round heard of.
     pub round_seen: u32,
     /// The stranger lineage that outranks the own one (M1): its controller, when.
-    outranked: Option<(NodeId, Instant)>,
+    pub outranked: Option<(NodeId, Instant)>,
     /// When another lineage was heard last.
     pub foreign_heard: Instant,
     /// The last state that named this node had it on standby.

@@ -350,7 +350,8 @@ impl Controller {
     }
 
     fn settle_hold(&mut self, now: Instant, id: ServiceId) {
-        let current = self.lease_is_current(now);
+        // M1: it will have to let go of it.
+        let current = self.lease_is_current(now) && !self.is_outranked(now);
         let external = self.external_ok();
         let force = self.config.cluster.on_conflict == OnConflict::Force;
         let keeps = self.planted(Planted::KeepsWhatItCannotServe);

@@ -71,6 +71,8 @@ impl Controller {
                     return self.join_winner(now, header.from, None);
                 }
                 self.boot.outranked = Some((header.from, now));
+                self.retract_all();
+                self.stirred = true;
                 let report = self.report(now);
                 let nonce = self.nonce();
                 // Known there? Then the state comes. If not, NACK.
@@ -122,9 +124,15 @@ impl Controller {
         }
     }
 
+    /// A stronger part was heard lately: what this one gives to its members is theirs, and their looks are under way.
+    pub(in crate::controller) fn is_outranked(&self, now: Instant) -> bool {
+        self.boot.outranked.is_some_and(|(_, at)| now.since(at) <= self.timing.t * 2)
+    }
+
     /// This lineage has lost; the winner's takes its place in everything, votes included.
     fn join_winner(&mut self, now: Instant, winner: NodeId, known: Option<Incarnation>) {
         self.event(Event::Merged { winner });
+        self.boot.outranked = None;
         self.boot.round_seen = self.boot.round_seen.max(self.epoch().term.round);
         self.boot.standby = self.own_standby();
         self.committed = None;

@@ -5,6 +5,7 @@ use super::settings::{P, T, node, service, settings};
 use crate::config::OnConflict;
 use crate::controller::{Event, Input, LocalFault, Planted, ServiceState};
 use crate::vocabulary::{Instant, LinkRole};
+use crate::wire::{Header, Packet};
 use std::time::Duration;
 
 const GRACE: Duration = Duration::from_millis(150);
@@ -233,4 +234,28 @@ fn f1_a_probe_that_could_not_leave_stops_the_take() {
     assert!(!bench.machines[taker].order.services.contains(&service(2)));
     (0..2).for_each(|at| bench.set_faker(at, Worker::Works));
     bench.wait("service 2 elsewhere", 3_000, |bench| bench.holders(service(2)).len() == 1);
+}
+
+/// Two parts that went on alone met; the member of the weaker one was about to take what its controller gave it before they
+/// did, and one of the stronger part looked at the same time. (Storm 3500195 with 64 nodes.)
+#[test]
+fn m1_who_hears_a_stronger_part_takes_nothing_any_more() {
+    let (mut bench, taker) = asked_to_take(OnConflict::Wait);
+    let header = bench.header(1 - taker);
+    let mut epoch = header.epoch;
+    epoch.term.round += 1;
+    let stronger = Header { lineage: 77, epoch, ..header };
+    let hears = |bench: &mut Bench| {
+        bench.inject_with(taker, stronger.clone(), Packet::Beat { number: 1, members: 9, priority: 1 });
+    };
+    hears(&mut bench);
+    assert!(!bench.machines[taker].order.services.contains(&service(2)), "it was not up yet");
+    (0..2).for_each(|at| bench.set_faker(at, Worker::Works));
+    for _ in 0..10 {
+        bench.run(100);
+        assert!(bench.holders(service(2)).is_empty(), "it is theirs");
+        hears(&mut bench);
+    }
+    bench
+        .wait("service 2 when nothing is heard of them", 3_000, |bench| bench.holders(service(2)) == [taker]);
 }
